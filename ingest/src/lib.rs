@@ -1,0 +1,1 @@
+//! Makes what a door says durable, unchanged.

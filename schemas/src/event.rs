@@ -1,0 +1,255 @@
+//! Events: what is known to have happened to a case. Immutable; everything else is
+//! derived from the set of them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::table::{At, Day};
+
+/// What kind of thing happened. Unknown words survive as they are: a new word from
+/// a source is not an error.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum Kind {
+    /// The case reached a door.
+    Received,
+    /// The receiving body registered it.
+    Registered,
+    /// A body became responsible.
+    Assigned,
+    /// First substantive public reply.
+    FirstResponse,
+    /// A reply that does not end the case.
+    InterimResponse,
+    /// The clock stopped, for a reason.
+    Paused,
+    /// The clock runs again.
+    Resumed,
+    /// A due date was set.
+    DeadlineSet,
+    /// A due date was moved.
+    DeadlineExtended,
+    /// Responsibility went from one body to another.
+    Transferred,
+    /// The executor says it is done; control has not confirmed.
+    DoneClaimed,
+    /// The case was closed with an outcome.
+    Closed,
+    /// A closed case was opened again.
+    Reopened,
+    /// The applicant confirmed the result.
+    Confirmed,
+    /// The applicant rejected the result.
+    Rejected,
+    /// The applicant withdrew.
+    Withdrawn,
+    /// The case was found to be part of another.
+    Merged,
+    /// The applicant gave a score.
+    Feedback,
+    /// Attributes of the case or a part changed, nothing else.
+    Updated,
+    /// An emergency stage of a unit: the part is the unit, `status` the stage's name.
+    Stage,
+    /// The same content of a record was delivered again. Carries no news about the case.
+    SeenAgain,
+    /// A record was set aside; `reason` says why. Belongs to no case.
+    SetAside,
+    /// A word this version does not know.
+    Other(String),
+}
+
+impl Kind {
+    /// The word used in tables.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Received => "received",
+            Self::Registered => "registered",
+            Self::Assigned => "assigned",
+            Self::FirstResponse => "first_response",
+            Self::InterimResponse => "interim_response",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
+            Self::DeadlineSet => "deadline_set",
+            Self::DeadlineExtended => "deadline_extended",
+            Self::Transferred => "transferred",
+            Self::DoneClaimed => "done_claimed",
+            Self::Closed => "closed",
+            Self::Reopened => "reopened",
+            Self::Confirmed => "confirmed",
+            Self::Rejected => "rejected",
+            Self::Withdrawn => "withdrawn",
+            Self::Merged => "merged",
+            Self::Feedback => "feedback",
+            Self::Updated => "updated",
+            Self::Stage => "stage",
+            Self::SeenAgain => "seen_again",
+            Self::SetAside => "set_aside",
+            Self::Other(word) => word,
+        }
+    }
+
+    /// Whether the event says something about delivery rather than about a case.
+    pub fn is_bookkeeping(&self) -> bool {
+        matches!(self, Self::SeenAgain | Self::SetAside)
+    }
+}
+
+const KNOWN: [Kind; 22] = [
+    Kind::Received,
+    Kind::Registered,
+    Kind::Assigned,
+    Kind::FirstResponse,
+    Kind::InterimResponse,
+    Kind::Paused,
+    Kind::Resumed,
+    Kind::DeadlineSet,
+    Kind::DeadlineExtended,
+    Kind::Transferred,
+    Kind::DoneClaimed,
+    Kind::Closed,
+    Kind::Reopened,
+    Kind::Confirmed,
+    Kind::Rejected,
+    Kind::Withdrawn,
+    Kind::Merged,
+    Kind::Feedback,
+    Kind::Updated,
+    Kind::Stage,
+    Kind::SeenAgain,
+    Kind::SetAside,
+];
+
+impl From<String> for Kind {
+    fn from(word: String) -> Self {
+        KNOWN.iter().find(|k| k.as_str() == word).cloned().unwrap_or(Self::Other(word))
+    }
+}
+
+impl From<Kind> for String {
+    fn from(kind: Kind) -> Self {
+        kind.as_str().to_owned()
+    }
+}
+
+impl From<&str> for Kind {
+    fn from(word: &str) -> Self {
+        Self::from(word.to_owned())
+    }
+}
+
+/// The legal regime of a case. Each case has exactly one; regimes are never added up
+/// without saying so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Regime {
+    /// A request to the 109 contact centre.
+    #[serde(rename = "request_109")]
+    Request109,
+    /// An incident of 112.
+    #[serde(rename = "incident_112")]
+    Incident112,
+    /// A formal appeal under the Administrative Procedural Code.
+    FormalAppeal,
+    /// A complaint on an akim's social account. Not a formal appeal.
+    SocialAppeal,
+    /// A visit to a front office.
+    FrontOfficeVisit,
+    /// A document taken in.
+    Document,
+    /// A task assigned to a body.
+    Task,
+    /// Answered at once; never counted as a solved problem.
+    Enquiry,
+}
+
+impl Regime {
+    /// The word used in tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Request109 => "request_109",
+            Self::Incident112 => "incident_112",
+            Self::FormalAppeal => "formal_appeal",
+            Self::SocialAppeal => "social_appeal",
+            Self::FrontOfficeVisit => "front_office_visit",
+            Self::Document => "document",
+            Self::Task => "task",
+            Self::Enquiry => "enquiry",
+        }
+    }
+}
+
+crate::table! {
+    /// One event. Attributes are news only where they are not null: a field missing
+    /// from a message is *not* null-ed.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct Event: "core.events" {
+        /// Identity: derived from record, content, kind, part, instant and ordinal.
+        pub event_id: String,
+        /// `<source>:<case key>`.
+        pub case_id: String,
+        /// The part of the case it concerns (unit, transaction, recipient, comment).
+        pub part_id: Option<String>,
+        /// A word of [`Kind`].
+        pub kind: String,
+        /// When it happened, by the source.
+        pub occurred_at: At,
+        /// The local day on which it happened, in the source's zone.
+        pub occurred_on: Day,
+        /// When the source wrote it down, where it says so.
+        pub recorded_at: Option<At>,
+        /// When we appended the record it came from, once.
+        pub appended_at: At,
+        /// Name of the source.
+        pub source: String,
+        /// Legal regime.
+        pub regime: Option<String>,
+        /// Record the event came from.
+        pub record_id: String,
+        /// Content of that record ([`crate::record::header::CONTENT`]).
+        pub content_id: String,
+        /// Delivery of that record (hash of where it was found).
+        pub delivery_id: String,
+        /// Occurrence number of that record.
+        pub occurrence: i32,
+        /// The source's own version of the record, where it has one; higher wins.
+        pub version: Option<i64>,
+        /// Log topic.
+        pub topic: String,
+        /// Log partition.
+        pub partition: i32,
+        /// Log offset.
+        pub offset: i64,
+        /// Ordinal of the event among those of its record.
+        pub ordinal: i32,
+        /// Current status in the source's words, or the stage's name.
+        pub status: Option<String>,
+        /// How it ended: `resolved`, `rejected`, `not_ours`, `enquiry`, …
+        pub outcome: Option<String>,
+        /// Category.
+        pub category: Option<String>,
+        /// Responsible body (for a transfer: the one it goes to).
+        pub body: Option<String>,
+        /// Territory code.
+        pub territory: Option<String>,
+        /// Due instant (of a deadline event).
+        pub due_at: Option<At>,
+        /// Local day of `due_at`.
+        pub due_on: Option<Day>,
+        /// `instant` or `date`: how closing is compared with the due date.
+        pub due_compare: Option<String>,
+        /// On what a deadline or extension rests; who decided.
+        pub basis: Option<String>,
+        /// Why (pause, transfer, set aside).
+        pub reason: Option<String>,
+        /// The case this one was merged into.
+        pub parent_case_id: Option<String>,
+        /// Applicant's score, 1–5.
+        pub score: Option<i32>,
+        /// WGS 84 degrees.
+        pub longitude: Option<f64>,
+        /// WGS 84 degrees.
+        pub latitude: Option<f64>,
+        /// Anything else worth keeping, a JSON object as text.
+        pub attributes: Option<String>,
+    }
+}

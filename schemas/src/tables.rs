@@ -1,0 +1,222 @@
+//! Derived tables: what the fold makes of events. Each row carries `folded_version`,
+//! the version of `core.events` it has folded.
+
+use serde::{Deserialize, Serialize};
+
+use crate::table::{At, Day};
+
+crate::table! {
+    /// The current state of a case.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct Case: "core.cases" {
+        /// `<source>:<case key>`.
+        pub case_id: String,
+        /// Name of the source.
+        pub source: String,
+        /// Legal regime.
+        pub regime: Option<String>,
+        /// Status in the source's words.
+        pub status: Option<String>,
+        /// `open`, `closed`, `withdrawn` or `merged`.
+        pub state: String,
+        /// How it ended, where it has.
+        pub outcome: Option<String>,
+        /// Category.
+        pub category: Option<String>,
+        /// Responsible body.
+        pub body: Option<String>,
+        /// Territory code.
+        pub territory: Option<String>,
+        /// When it was received; null where no event says so.
+        pub received_at: Option<At>,
+        /// Local day of `received_at`.
+        pub received_on: Option<Day>,
+        /// First substantive public reply.
+        pub first_response_at: Option<At>,
+        /// Due instant in force.
+        pub due_at: Option<At>,
+        /// Local day of `due_at`.
+        pub due_on: Option<Day>,
+        /// First due instant set.
+        pub original_due_at: Option<At>,
+        /// Local day of `original_due_at`.
+        pub original_due_on: Option<Day>,
+        /// `instant` or `date`.
+        pub due_compare: Option<String>,
+        /// First close.
+        pub first_closed_at: Option<At>,
+        /// Last close, where the case is closed now.
+        pub closed_at: Option<At>,
+        /// Local day of `closed_at`.
+        pub closed_on: Option<Day>,
+        /// How often it was reopened.
+        pub reopened: i32,
+        /// How often responsibility moved.
+        pub transfers: i32,
+        /// Whether a due date was extended while it was still in force.
+        pub extended: bool,
+        /// Time the clock was paused, microseconds, overlaps merged, up to the close.
+        pub paused_us: i64,
+        /// The case this one is part of.
+        pub parent_case_id: Option<String>,
+        /// Applicant's last score.
+        pub score: Option<i32>,
+        /// WGS 84 degrees.
+        pub longitude: Option<f64>,
+        /// WGS 84 degrees.
+        pub latitude: Option<f64>,
+        /// What is wrong with it (`closed_before_received`, `no_receipt`, …), sorted, comma-separated.
+        pub flaws: Option<String>,
+        /// Latest attributes, merged, a JSON object as text.
+        pub attributes: Option<String>,
+        /// How many events made this row.
+        pub events: i32,
+        /// When we first knew of it.
+        pub first_appended_at: At,
+        /// When we last learnt something about it.
+        pub last_appended_at: At,
+        /// Version of `core.events` folded.
+        pub folded_version: i64,
+    }
+}
+
+crate::table! {
+    /// Who held a case, from when to when, with the clock running or paused.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct Segment: "core.segments" {
+        /// Case.
+        pub case_id: String,
+        /// Name of the source.
+        pub source: String,
+        /// Ordinal, from 0.
+        pub ordinal: i32,
+        /// Holding body; null is the gap charged to the coordination centre.
+        pub body: Option<String>,
+        /// `running` or `paused`.
+        pub clock: String,
+        /// Start.
+        pub from_at: At,
+        /// End; null where it lasts.
+        pub to_at: Option<At>,
+        /// Version of `core.events` folded.
+        pub folded_version: i64,
+    }
+}
+
+crate::table! {
+    /// Every due date ever in force.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct Deadline: "core.deadlines" {
+        /// Case.
+        pub case_id: String,
+        /// Name of the source.
+        pub source: String,
+        /// Ordinal, from 0 (the original).
+        pub ordinal: i32,
+        /// Due instant.
+        pub due_at: At,
+        /// Local day of `due_at`.
+        pub due_on: Option<Day>,
+        /// When it was set.
+        pub set_at: At,
+        /// Who set it.
+        pub body: Option<String>,
+        /// On what it rests (rule and calendar version, decision).
+        pub basis: Option<String>,
+        /// Whether it counts; an extension after expiry does not.
+        pub valid: bool,
+        /// Why it does not count.
+        pub invalid_reason: Option<String>,
+        /// Version of `core.events` folded.
+        pub folded_version: i64,
+    }
+}
+
+crate::table! {
+    /// A part of a case with stages of its own: an emergency unit on an incident.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct Part: "core.parts" {
+        /// Case.
+        pub case_id: String,
+        /// Name of the source.
+        pub source: String,
+        /// Part.
+        pub part_id: String,
+        /// Category of the part, where it differs from the case's.
+        pub category: Option<String>,
+        /// Body the part belongs to.
+        pub body: Option<String>,
+        /// Territory code of the case.
+        pub territory: Option<String>,
+        /// Call received.
+        pub received_at: Option<At>,
+        /// Local day of `received_at`.
+        pub received_on: Option<Day>,
+        /// Call answered and entered.
+        pub entered_at: Option<At>,
+        /// Unit dispatched.
+        pub dispatched_at: Option<At>,
+        /// Unit on its way.
+        pub en_route_at: Option<At>,
+        /// Unit on scene.
+        pub on_scene_at: Option<At>,
+        /// Transport begun.
+        pub transport_at: Option<At>,
+        /// Unit free again.
+        pub available_at: Option<At>,
+        /// Whether this part was the first of its case on scene.
+        pub first_on_scene: bool,
+        /// Version of `core.events` folded.
+        pub folded_version: i64,
+    }
+}
+
+crate::table! {
+    /// The delivery ledger: per source and day, pulled = stored + set aside + duplicates.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct LedgerRow: "ops.ledger" {
+        /// Name of the source.
+        pub source: String,
+        /// Day on which the record was appended, in the deployment's zone.
+        pub day: Day,
+        /// Distinct deliveries.
+        pub pulled: i64,
+        /// Distinct contents of records that became events.
+        pub stored: i64,
+        /// Deliveries set aside with a reason.
+        pub set_aside: i64,
+        /// Deliveries whose record and content had been delivered before.
+        pub duplicates: i64,
+        /// Of those stored, exact repeats kept because identity is content + occurrence.
+        pub repeats: i64,
+        /// Version of `core.events` folded.
+        pub folded_version: i64,
+    }
+}
+
+crate::table! {
+    /// A raw record in the lake: sealed bytes and where they came from.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct RawRow: "raw.records" {
+        /// Name of the source.
+        pub source: String,
+        /// Record identity; null for what was set aside at the door.
+        pub record_id: Option<String>,
+        /// Where the copy was found.
+        pub delivery: String,
+        /// Log topic.
+        pub topic: String,
+        /// Log partition.
+        pub partition: i32,
+        /// Log offset.
+        pub offset: i64,
+        /// Append stamp.
+        pub appended_at: At,
+        /// How `payload` is sealed.
+        pub sealing: String,
+        /// Media type before sealing.
+        pub content_type: String,
+        /// Sealed bytes, base64.
+        pub payload: String,
+    }
+}

@@ -1,0 +1,1 @@
+//! Lets others read.

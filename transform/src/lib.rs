@@ -1,0 +1,3 @@
+//! Turns raw records into events, cases and figures.
+
+pub mod reading;
