@@ -36,9 +36,13 @@ WITH told AS (
     nullif(department, 'No Q') AS body,
     nullif(ltrim(replace(ward, 'Ward ', ''), '0'), '') AS territory,
     CASE WHEN latitude = '42.3594' AND longitude = '-71.0587' THEN NULL
-      ELSE CAST(longitude AS DOUBLE) END AS longitude,
+      ELSE TRY_CAST(longitude AS DOUBLE) END AS longitude,
     CASE WHEN latitude = '42.3594' AND longitude = '-71.0587' THEN NULL
-      ELSE CAST(latitude AS DOUBLE) END AS latitude,
+      ELSE TRY_CAST(latitude AS DOUBLE) END AS latitude,
+    CASE
+      WHEN longitude IS NOT NULL AND TRY_CAST(longitude AS DOUBLE) IS NULL THEN 'longitude is not a number'
+      WHEN latitude IS NOT NULL AND TRY_CAST(latitude AS DOUBLE) IS NULL THEN 'latitude is not a number'
+    END AS set_aside,
     json_object(
       'channel', source,
       'subject', subject,
@@ -64,7 +68,8 @@ SELECT
   NULL AS basis,
   longitude,
   latitude,
-  attributes
+  attributes,
+  set_aside
 FROM told
 
 UNION ALL
@@ -83,7 +88,8 @@ SELECT
   'target stated by the city' AS basis,
   NULL AS longitude,
   NULL AS latitude,
-  NULL AS attributes
+  NULL AS attributes,
+  NULL AS set_aside
 FROM told
 WHERE target_at IS NOT NULL
 
@@ -117,6 +123,7 @@ SELECT
   NULL AS basis,
   NULL AS longitude,
   NULL AS latitude,
-  NULL AS attributes
+  NULL AS attributes,
+  NULL AS set_aside
 FROM told
 WHERE ended_at IS NOT NULL

@@ -29,12 +29,13 @@ SELECT
   _record,
   'received' AS kind,
   parse_when(opened_at, 'UTC', '%d/%m/%Y %H:%M') AS occurred_at,
-  CAST(sys_mod_count AS BIGINT) AS version,
+  TRY_CAST(sys_mod_count AS BIGINT) AS version,
   NULL AS status,
   NULL AS outcome,
   NULL AS category,
   NULL AS body,
-  NULL AS attributes
+  NULL AS attributes,
+  NULL AS set_aside
 FROM raw
 
 UNION ALL
@@ -49,7 +50,7 @@ SELECT
     ELSE 'updated'
   END AS kind,
   parse_when(sys_updated_at, 'UTC', '%d/%m/%Y %H:%M') AS occurred_at,
-  CAST(sys_mod_count AS BIGINT) AS version,
+  TRY_CAST(sys_mod_count AS BIGINT) AS version,
   nullif(ident_state, '-100') AS status,
   CASE
     WHEN ident_state <> 'Closed' THEN NULL
@@ -68,5 +69,6 @@ SELECT
     'reassignments', reassignment_count,
     'reopened', reopen_count,
     'close_code', CASE WHEN ident_state = 'Closed' THEN nullif(closed_code, '?') END
-  ) AS attributes
+  ) AS attributes,
+  CASE WHEN TRY_CAST(sys_mod_count AS BIGINT) IS NULL THEN 'sys_mod_count is not a number' END AS set_aside
 FROM raw

@@ -14,31 +14,46 @@
 -- Traffic. Times never fall into an ambiguous or missing hour.
 -- Addresses and the rest of the text stay in raw.
 
+WITH told AS (
+  SELECT
+    _record,
+    coalesce(
+      parse_when(
+        regexp_match("desc", '[0-9]{4}-[0-9]{2}-[0-9]{2} @ [0-9]{2}:[0-9]{2}:[0-9]{2}')[1],
+        'America/New_York',
+        '%Y-%m-%d @ %H:%M:%S'
+      ),
+      parse_when("timeStamp", 'America/New_York')
+    ) AS occurred_at,
+    parse_when("timeStamp", 'America/New_York') AS recorded_at,
+    split_part(title, ':', 1) AS category,
+    regexp_match("desc", 'Station[: ]([0-9A-Z]+);')[1] AS body,
+    twp AS territory,
+    TRY_CAST(lng AS DOUBLE) AS longitude,
+    TRY_CAST(lat AS DOUBLE) AS latitude,
+    TRY_CAST(lng AS DOUBLE) BETWEEN -76.5 AND -74.5
+      AND TRY_CAST(lat AS DOUBLE) BETWEEN 39.5 AND 41.0 AS nearby,
+    CASE
+      WHEN lng IS NOT NULL AND TRY_CAST(lng AS DOUBLE) IS NULL THEN 'lng is not a number'
+      WHEN lat IS NOT NULL AND TRY_CAST(lat AS DOUBLE) IS NULL THEN 'lat is not a number'
+    END AS set_aside,
+    json_object(
+      'type', regexp_replace(trim(substr(title, strpos(title, ':') + 1)), ' -$', ''),
+      'zip', zip
+    ) AS attributes
+  FROM raw
+)
+
 SELECT
   _record,
   'received' AS kind,
-  parse_when(
-    CASE WHEN "desc" LIKE '%-- @ ::%' THEN "timeStamp"
-      ELSE coalesce(
-        regexp_replace(
-          nullif(regexp_replace("desc", '^.*([0-9]{4}-[0-9]{2}-[0-9]{2} @ [0-9]{2}:[0-9]{2}:[0-9]{2}).*$', '\1'), "desc"),
-          ' @ ', ' '
-        ),
-        "timeStamp"
-      )
-    END,
-    'America/New_York'
-  ) AS occurred_at,
-  parse_when("timeStamp", 'America/New_York') AS recorded_at,
-  split_part(title, ':', 1) AS category,
-  nullif(nullif(regexp_replace("desc", '^.*Station[: ]([0-9A-Z]+);.*$', '\1'), "desc"), '') AS body,
-  twp AS territory,
-  CASE WHEN CAST(lng AS DOUBLE) BETWEEN -76.5 AND -74.5
-    AND CAST(lat AS DOUBLE) BETWEEN 39.5 AND 41.0 THEN CAST(lng AS DOUBLE) END AS longitude,
-  CASE WHEN CAST(lng AS DOUBLE) BETWEEN -76.5 AND -74.5
-    AND CAST(lat AS DOUBLE) BETWEEN 39.5 AND 41.0 THEN CAST(lat AS DOUBLE) END AS latitude,
-  json_object(
-    'type', trim(regexp_replace(trim(substr(title, strpos(title, ':') + 1)), ' -$', '')),
-    'zip', zip
-  ) AS attributes
-FROM raw
+  occurred_at,
+  recorded_at,
+  category,
+  body,
+  territory,
+  CASE WHEN nearby THEN longitude END AS longitude,
+  CASE WHEN nearby THEN latitude END AS latitude,
+  attributes,
+  set_aside
+FROM told

@@ -11,9 +11,9 @@
 --   a missing value is an absent key in JSON, an empty cell in CSV: both NULL
 --
 -- Edge cases of 1,000 rows: 323 not closed; 1 has a due date; 12 without a point;
--- 16 carry a resolution_action_updated_date before they were created, all at
--- midnight, so the date is day-precise there and the news is dated to the
--- creation; 42 have none.
+-- 16 carry a resolution_action_updated_date before they were created, all the
+-- midnight of that same day, so it is a day and the news is dated to the creation;
+-- so are the 42 that have none.
 -- The descriptions are the agencies' set phrases (20); only their class is kept.
 
 WITH told AS (
@@ -29,8 +29,12 @@ WITH told AS (
     agency AS body,
     CASE WHEN lower(community_board) LIKE '%unspecified%' THEN NULL
       ELSE community_board END AS territory,
-    CAST(longitude AS DOUBLE) AS longitude,
-    CAST(latitude AS DOUBLE) AS latitude,
+    TRY_CAST(longitude AS DOUBLE) AS longitude,
+    TRY_CAST(latitude AS DOUBLE) AS latitude,
+    CASE
+      WHEN longitude IS NOT NULL AND TRY_CAST(longitude AS DOUBLE) IS NULL THEN 'longitude is not a number'
+      WHEN latitude IS NOT NULL AND TRY_CAST(latitude AS DOUBLE) IS NULL THEN 'latitude is not a number'
+    END AS set_aside,
     json_object(
       'channel', open_data_channel_type,
       'descriptor', descriptor,
@@ -56,7 +60,8 @@ SELECT
   NULL AS basis,
   longitude,
   latitude,
-  attributes
+  attributes,
+  set_aside
 FROM told
 
 UNION ALL
@@ -75,7 +80,8 @@ SELECT
   'due date stated by the city' AS basis,
   NULL AS longitude,
   NULL AS latitude,
-  NULL AS attributes
+  NULL AS attributes,
+  NULL AS set_aside
 FROM told
 WHERE due_at IS NOT NULL
 
@@ -85,7 +91,13 @@ UNION ALL
 SELECT
   _record,
   'updated' AS kind,
-  CASE WHEN updated_at > created_at THEN updated_at ELSE created_at END AS occurred_at,
+  CASE
+    WHEN updated_at IS NULL THEN created_at
+    WHEN updated_at < created_at
+      AND local_date(updated_at, 'America/New_York') = local_date(created_at, 'America/New_York')
+      THEN created_at
+    ELSE updated_at
+  END AS occurred_at,
   status,
   NULL AS outcome,
   NULL AS category,
@@ -95,7 +107,8 @@ SELECT
   NULL AS basis,
   NULL AS longitude,
   NULL AS latitude,
-  NULL AS attributes
+  NULL AS attributes,
+  NULL AS set_aside
 FROM told
 WHERE ended_at IS NULL AND status <> 'Open'
 
@@ -129,6 +142,7 @@ SELECT
   NULL AS basis,
   NULL AS longitude,
   NULL AS latitude,
-  NULL AS attributes
+  NULL AS attributes,
+  NULL AS set_aside
 FROM told
 WHERE ended_at IS NOT NULL

@@ -15,6 +15,10 @@ SELECT
   'received' AS kind,
   parse_when("date", 'Europe/Zurich') AS occurred_at,
   service_code AS category,
-  lv95_longitude(CAST(e AS DOUBLE), CAST(n AS DOUBLE)) AS longitude,
-  lv95_latitude(CAST(e AS DOUBLE), CAST(n AS DOUBLE)) AS latitude
+  lv95_longitude(TRY_CAST(e AS DOUBLE), TRY_CAST(n AS DOUBLE)) AS longitude,
+  lv95_latitude(TRY_CAST(e AS DOUBLE), TRY_CAST(n AS DOUBLE)) AS latitude,
+  CASE
+    WHEN e IS NOT NULL AND TRY_CAST(e AS DOUBLE) IS NULL THEN 'e is not a number'
+    WHEN n IS NOT NULL AND TRY_CAST(n AS DOUBLE) IS NULL THEN 'n is not a number'
+  END AS set_aside
 FROM raw
