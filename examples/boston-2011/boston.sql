@@ -40,6 +40,7 @@ WITH told AS (
     CASE WHEN latitude = '42.3594' AND longitude = '-71.0587' THEN NULL
       ELSE TRY_CAST(latitude AS DOUBLE) END AS latitude,
     CASE
+      WHEN open_dt IS NULL THEN 'no open_dt'
       WHEN longitude IS NOT NULL AND TRY_CAST(longitude AS DOUBLE) IS NULL THEN 'longitude is not a number'
       WHEN latitude IS NOT NULL AND TRY_CAST(latitude AS DOUBLE) IS NULL THEN 'latitude is not a number'
     END AS set_aside,
@@ -89,7 +90,7 @@ SELECT
   NULL AS longitude,
   NULL AS latitude,
   NULL AS attributes,
-  NULL AS set_aside
+  set_aside
 FROM told
 WHERE target_at IS NOT NULL
 
@@ -124,6 +125,6 @@ SELECT
   NULL AS longitude,
   NULL AS latitude,
   NULL AS attributes,
-  NULL AS set_aside
+  set_aside
 FROM told
 WHERE ended_at IS NOT NULL

@@ -35,7 +35,7 @@ SELECT
   NULL AS category,
   NULL AS body,
   NULL AS attributes,
-  NULL AS set_aside
+  CASE WHEN TRY_CAST(sys_mod_count AS BIGINT) IS NULL THEN 'sys_mod_count is not a number' END AS set_aside
 FROM raw
 
 UNION ALL

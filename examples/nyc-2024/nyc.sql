@@ -32,6 +32,7 @@ WITH told AS (
     TRY_CAST(longitude AS DOUBLE) AS longitude,
     TRY_CAST(latitude AS DOUBLE) AS latitude,
     CASE
+      WHEN created_date IS NULL THEN 'no created_date'
       WHEN longitude IS NOT NULL AND TRY_CAST(longitude AS DOUBLE) IS NULL THEN 'longitude is not a number'
       WHEN latitude IS NOT NULL AND TRY_CAST(latitude AS DOUBLE) IS NULL THEN 'latitude is not a number'
     END AS set_aside,
@@ -81,7 +82,7 @@ SELECT
   NULL AS longitude,
   NULL AS latitude,
   NULL AS attributes,
-  NULL AS set_aside
+  set_aside
 FROM told
 WHERE due_at IS NOT NULL
 
@@ -108,7 +109,7 @@ SELECT
   NULL AS longitude,
   NULL AS latitude,
   NULL AS attributes,
-  NULL AS set_aside
+  set_aside
 FROM told
 WHERE ended_at IS NULL AND status <> 'Open'
 
@@ -143,6 +144,6 @@ SELECT
   NULL AS longitude,
   NULL AS latitude,
   NULL AS attributes,
-  NULL AS set_aside
+  set_aside
 FROM told
 WHERE ended_at IS NOT NULL
