@@ -1,7 +1,8 @@
 # Every command sets up what it misses (scripts/setup); none needs another to be run first.
 
 LOG  ?= embedded
-DATA ?= data/demo
+# Each log's positions are its own, so each has its own data.
+DATA ?= data/demo$(if $(filter kafka,$(LOG)),-kafka)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test bench soak lint fmt docs setup setup-python setup-kafka
@@ -17,7 +18,7 @@ help:
 	@echo 'make docs             build the documentation, and say where it is'
 	@echo 'make setup            install what all of these need; setup-python and setup-kafka do a part'
 	@echo
-	@echo 'DATA=DIR (default data/demo) is where the demo keeps its state; remove it to start anew.'
+	@echo 'DATA=DIR (default data/demo, with Kafka data/demo-kafka) is where the demo keeps its state; remove it to start anew.'
 
 demo: ; @scripts/setup build && LOG='$(LOG)' DATA='$(DATA)' scripts/demo
 

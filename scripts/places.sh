@@ -11,10 +11,12 @@ if [[ ${CI:-} == true ]]; then
 fi
 TARGET=${CARGO_TARGET_DIR:-target}
 
-# Real data, beside the checkout unless said otherwise. Absolute, for tests run in their crate's folder.
-AHUAL_SHARED=${AHUAL_SHARED:-../shared}
-[[ ! -d $AHUAL_SHARED ]] || AHUAL_SHARED=$(cd "$AHUAL_SHARED" && pwd)
-export AHUAL_SHARED
+# Real data, beside the checkout unless said otherwise. Absolute, since tests run in their
+# crate's folder and a configuration's paths start at its own.
+if [[ -d ${AHUAL_SHARED:-../shared} ]]; then
+  AHUAL_SHARED=$(cd "${AHUAL_SHARED:-../shared}" && pwd)
+  export AHUAL_SHARED
+fi
 
 # One environment per content of its requirements, so that checkouts of different ages do not fight over it.
 environment_of() {
