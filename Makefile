@@ -20,7 +20,10 @@ help:
 	@echo
 	@echo 'DATA=DIR (default data/demo, with Kafka data/demo-kafka) is where the demo keeps its state; remove it to start anew.'
 
-demo: ; @scripts/setup build && LOG='$(LOG)' DATA='$(DATA)' scripts/demo
+demo:
+	@scripts/setup build
+	@scripts/setup psql || echo 'demo: going on without psql; the line to paste needs it' >&2
+	@LOG='$(LOG)' DATA='$(DATA)' scripts/demo
 
 test: setup ; @scripts/test
 
