@@ -19,7 +19,7 @@
 //! [`EmbeddedLog`], durable on local disk, and [`KafkaLog`], Apache Kafka.
 
 mod embedded;
-//mod kafka;
+mod kafka;
 mod rules;
 
 use std::path::Path;
@@ -29,7 +29,7 @@ use ahual_schemas::{Log, LogError};
 use serde::{Deserialize, Serialize};
 
 pub use embedded::{Clock, EmbeddedLog};
-//pub use kafka::{KafkaConfig, KafkaLog, SecretRef};
+pub use kafka::{KafkaConfig, KafkaLog, SecretRef};
 
 /// Folder of the embedded log under the data folder.
 pub const FOLDER: &str = "log";
@@ -52,7 +52,7 @@ pub struct LogConfig {
     /// How to reach Kafka. Needed when `kind` is `kafka`, ignored otherwise, so that
     /// one word switches a configuration from one log to the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kafka: Option<()>,
+    pub kafka: Option<KafkaConfig>,
 }
 
 /// The logs there are.
@@ -74,7 +74,7 @@ impl LogConfig {
             (LogKind::Kafka, None) => {
                 vec!["log.kind is \"kafka\" and there is no [log.kafka]; add it with brokers = \"host:port\"".to_owned()]
             }
-            (LogKind::Kafka, Some(_)) => Vec::new(),
+            (LogKind::Kafka, Some(kafka)) => kafka.problems(),
         }
     }
 }
@@ -88,6 +88,7 @@ pub async fn open(config: &LogConfig, data_dir: &Path, partitions: u32) -> Resul
         return Err(LogError::Broken { what: problem, source: None });
     }
     match (config.kind, &config.kafka) {
+        (LogKind::Kafka, Some(kafka)) => Ok(Arc::new(KafkaLog::connect(kafka.clone(), partitions).await?)),
         _ => {
             let dir = data_dir.join(FOLDER);
             let log = tokio::task::spawn_blocking(move || EmbeddedLog::open(&dir, partitions))

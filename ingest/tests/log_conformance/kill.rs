@@ -35,7 +35,7 @@ fn number(stored: &StoredRecord) -> u64 {
 }
 
 /// The child's part; does nothing in the test process itself. `open` makes a place of an address.
-pub async fn child_writes_until_killed<P: Place>(open: impl AsyncFn(&str) -> P) {
+pub(crate) async fn child_writes_until_killed<P: Place>(open: impl AsyncFn(&str) -> P) {
     let Ok(address) = std::env::var(ADDRESS) else { return };
     let log = open(&address).await.open(PARTITIONS).await.unwrap();
     log.create_topic("t", TopicKind::Stream).await.unwrap();
@@ -64,7 +64,7 @@ pub async fn child_writes_until_killed<P: Place>(open: impl AsyncFn(&str) -> P) 
     }
 }
 
-pub async fn acknowledged_work_survives_kill(place: &dyn Place) {
+pub(crate) async fn acknowledged_work_survives_kill(place: &dyn Place) {
     // A xorshift, so that a failure can be run again.
     let mut state = SEED;
     let mut random = move |below: u64| {

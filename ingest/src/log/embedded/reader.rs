@@ -128,10 +128,18 @@ fn gather(
         let lane = &lanes[found.turn];
         let position = found.positions[found.turn];
         if found.rest.lane != found.turn || found.rest.records.as_slice().first().is_none_or(|r| r.offset != position) {
+            if found.records.len() >= max_records || bytes >= max_bytes && !found.records.is_empty() {
+                return Ok(found);
+            }
             found.rest = Rest { lane: found.turn, records: Vec::new().into_iter() };
             let held = bounds[found.turn];
             if position >= held.first && position < held.next {
-                found.rest.records = load(&txn, &pages, lane, position)?.into_iter();
+                match load(&txn, &pages, lane, position) {
+                    Ok(records) => found.rest.records = records.into_iter(),
+                    // What was found is delivered first; the error comes again.
+                    Err(_) if !found.records.is_empty() => return Ok(found),
+                    Err(told) => return Err(told),
+                }
             }
         }
         if found.rest.records.as_slice().is_empty() {
