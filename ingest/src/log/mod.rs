@@ -98,3 +98,36 @@ pub async fn open(config: &LogConfig, data_dir: &Path, partitions: u32) -> Resul
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_word_switches_the_log() {
+        let text = |kind: &str| format!("kind = \"{kind}\"\n[kafka]\nbrokers = \"127.0.0.1:9092\"\n");
+        for (kind, expected) in [("embedded", LogKind::Embedded), ("kafka", LogKind::Kafka)] {
+            let config: LogConfig = toml::from_str(&text(kind)).unwrap();
+            assert_eq!(config.kind, expected);
+            assert_eq!(config.kafka.as_ref().unwrap(), &KafkaConfig::new("127.0.0.1:9092"));
+            assert!(config.problems().is_empty());
+        }
+        assert_eq!(toml::from_str::<LogConfig>("").unwrap(), LogConfig::default());
+    }
+
+    #[test]
+    fn unknown_words_and_missing_tables_are_told() {
+        let told = toml::from_str::<LogConfig>("kind = \"kafka\"\n[kafka]\nbroker = \"b:1\"").unwrap_err().to_string();
+        assert!(told.contains("broker") && told.contains("brokers"), "{told}");
+        let config: LogConfig = toml::from_str("kind = \"kafka\"").unwrap();
+        assert!(config.problems()[0].contains("[log.kafka]"));
+    }
+
+    #[test]
+    fn secrets_are_named_not_written() {
+        let text = "brokers = \"b:1\"\n[secrets]\n\"sasl.password\" = { env = \"KAFKA_PASSWORD\" }";
+        let config: KafkaConfig = toml::from_str(text).unwrap();
+        assert_eq!(config.secrets["sasl.password"], SecretRef::Env("KAFKA_PASSWORD".to_owned()));
+    }
+}
