@@ -38,7 +38,8 @@ conformance!(fresh);
 /// Not a test of its own: the process that `acknowledged_work_survives_kill` kills.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_writer() {
-    log_conformance::child_writes_until_killed(async |address: &str| Folder { path: address.into(), _kept: None }).await;
+    log_conformance::child_writes_until_killed(async |address: &str| Folder { path: address.into(), _kept: None })
+        .await;
 }
 
 #[tokio::test]

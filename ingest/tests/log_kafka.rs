@@ -94,7 +94,8 @@ async fn child_writer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_configuration_of_one_word_opens_kafka() {
     let Some(place) = fresh("a_configuration").await else { return };
-    let text = format!("kind = \"kafka\"\n[kafka]\nbrokers = \"{}\"\ntopic_prefix = \"{}\"", place.brokers, place.prefix);
+    let text =
+        format!("kind = \"kafka\"\n[kafka]\nbrokers = \"{}\"\ntopic_prefix = \"{}\"", place.brokers, place.prefix);
     let config: LogConfig = toml::from_str(&text).unwrap();
     let log = ahual_ingest::log::open(&config, Path::new("unused"), 3).await.unwrap();
     log.create_topic("raw.door", TopicKind::Stream).await.unwrap();

@@ -70,7 +70,9 @@ impl ClientContext for Telling {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         use RDKafkaLogLevel as L;
         match level {
-            L::Emerg | L::Alert | L::Critical | L::Error => tracing::error!(target: "librdkafka", facility, "{message}"),
+            L::Emerg | L::Alert | L::Critical | L::Error => {
+                tracing::error!(target: "librdkafka", facility, "{message}")
+            }
             L::Warning => tracing::warn!(target: "librdkafka", facility, "{message}"),
             L::Notice | L::Info => tracing::info!(target: "librdkafka", facility, "{message}"),
             L::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
@@ -106,12 +108,13 @@ impl KafkaLog {
         Ok(Self { inner, admin, clock, queueing: tokio::sync::Mutex::new(i64::MIN), groups: Mutex::default() })
     }
 
-    /// Waits until every partition of a topic just made has a leader we can see.
+    /// Waits until every partition of a topic is led by a broker that knows it leads.
+    /// Brokers list a new topic a moment before they serve it.
     async fn settle(&self, topic: &str) -> Result<(), LogError> {
         let deadline = Instant::now() + self.inner.timeout;
         loop {
-            let seen = self.inner.clone().blocking("create a topic", |inner| inner.look()).await?;
-            if seen.get(topic).is_some_and(|seen| seen.led == self.inner.partitions as usize) {
+            let asked = topic.to_owned();
+            if self.inner.clone().blocking("create a topic", move |inner| inner.serves(&asked)).await? {
                 return Ok(());
             }
             if Instant::now() > deadline {
@@ -187,6 +190,26 @@ impl Inner {
         Ok(seen)
     }
 
+    /// Whether every partition of the topic answers.
+    fn serves(&self, topic: &str) -> Result<bool, LogError> {
+        if self.look()?.get(topic).is_none_or(|seen| seen.led < seen.partitions) {
+            return Ok(false);
+        }
+        for partition in 0..self.partitions {
+            match self.watermarks(&TopicPartition { topic: topic.to_owned(), partition }) {
+                Ok(_) => {}
+                Err(KafkaError::MetadataFetch(
+                    RDKafkaErrorCode::NotLeaderForPartition
+                    | RDKafkaErrorCode::LeaderNotAvailable
+                    | RDKafkaErrorCode::UnknownTopicOrPartition
+                    | RDKafkaErrorCode::UnknownPartition,
+                )) => return Ok(false),
+                Err(error) => return Err(told("create a topic", topic, error)),
+            }
+        }
+        Ok(true)
+    }
+
     fn known(&self, topic: &str) -> Option<usize> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(topic).copied()
     }
@@ -213,12 +236,13 @@ impl Inner {
     }
 
     fn bounds(&self, at: &TopicPartition) -> Result<Bounds, LogError> {
-        let (low, high) = self
-            .producer
-            .client()
-            .fetch_watermarks(&self.wire(&at.topic), wire_partition(at.partition), self.timeout)
-            .map_err(|e| told("ask for the bounds of a partition", &at.topic, e))?;
+        let (low, high) = self.watermarks(at).map_err(|e| told("ask for the bounds of a partition", &at.topic, e))?;
         Ok(Bounds { first: u64::try_from(low).unwrap_or(0), next: u64::try_from(high).unwrap_or(0) })
+    }
+
+    fn watermarks(&self, at: &TopicPartition) -> Result<(i64, i64), KafkaError> {
+        let client = self.producer.client();
+        client.fetch_watermarks(&self.wire(&at.topic), wire_partition(at.partition), self.timeout)
     }
 
     fn list(&self, at: &TopicPartition, offset: u64) -> Result<TopicPartitionList, LogError> {
@@ -242,7 +266,10 @@ impl Log for KafkaLog {
         let there = self
             .inner
             .clone()
-            .blocking("create a topic", move |inner| Ok(inner.look()?.contains_key(&asked)))
+            .blocking("create a topic", move |inner| match inner.look()?.contains_key(&asked) {
+                true => inner.check(&asked).map(|()| true),
+                false => Ok(false),
+            })
             .await?;
         if !there {
             let config = &self.inner.config;
@@ -262,15 +289,16 @@ impl Log for KafkaLog {
                 .set("retention.bytes", "-1")
                 .set("retention.ms", &retention);
             let options = self.options().operation_timeout(Some(self.inner.timeout));
-            let made = self.admin.create_topics([&new], &options).await.map_err(|e| told("create a topic", topic, e))?;
+            let made =
+                self.admin.create_topics([&new], &options).await.map_err(|e| told("create a topic", topic, e))?;
             for answer in made {
                 match answer {
                     Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                     Err((_, code)) => return Err(told("create a topic", topic, KafkaError::AdminOp(code))),
                 }
             }
-            self.settle(topic).await?;
         }
+        self.settle(topic).await?;
         let topic = topic.to_owned();
         self.inner.clone().blocking("create a topic", move |inner| inner.check(&topic)).await
     }

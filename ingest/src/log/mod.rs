@@ -72,7 +72,9 @@ impl LogConfig {
         match (self.kind, &self.kafka) {
             (LogKind::Embedded, _) => Vec::new(),
             (LogKind::Kafka, None) => {
-                vec!["log.kind is \"kafka\" and there is no [log.kafka]; add it with brokers = \"host:port\"".to_owned()]
+                vec![
+                    "log.kind is \"kafka\" and there is no [log.kafka]; add it with brokers = \"host:port\"".to_owned(),
+                ]
             }
             (LogKind::Kafka, Some(kafka)) => kafka.problems(),
         }

@@ -40,7 +40,10 @@ pub(super) fn check_topic(topic: &str) -> Result<(), LogError> {
 /// Refuses a partition that no topic has.
 pub(super) fn check_partition(at: &TopicPartition, partitions: u32) -> Result<(), LogError> {
     if at.partition >= partitions {
-        return Err(refuse(format!("{}/{} does not exist: topics have {partitions} partitions", at.topic, at.partition)));
+        return Err(refuse(format!(
+            "{}/{} does not exist: topics have {partitions} partitions",
+            at.topic, at.partition
+        )));
     }
     Ok(())
 }

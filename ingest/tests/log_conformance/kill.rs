@@ -139,7 +139,11 @@ async fn check(place: &dyn Place, started: &[(u64, u64)], committed: &BTreeMap<u
             let n = number(&stored);
             let new = numbered(n);
             assert_eq!(stored.offset, offset as u64, "{told}");
-            assert_eq!((&stored.key, &stored.headers, &stored.payload), (&new.key, &new.headers, &new.payload), "{told}");
+            assert_eq!(
+                (&stored.key, &stored.headers, &stored.payload),
+                (&new.key, &new.headers, &new.payload),
+                "{told}"
+            );
             assert!(last < Some(n), "{n} after {last:?}: {told}");
             assert!(found.insert(n, ()).is_none(), "{n} twice: {told}");
             last = Some(n);

@@ -189,7 +189,11 @@ pub(crate) async fn stamps_are_sane_and_read_the_same_again(place: &dyn Place) {
     let first = read(&mut reader, 40).await;
     let mut newest: BTreeMap<u32, i64> = BTreeMap::new();
     for stored in &first {
-        assert!((before..=after).contains(&stored.appended_at_ms), "{} is not a time of this test", stored.appended_at_ms);
+        assert!(
+            (before..=after).contains(&stored.appended_at_ms),
+            "{} is not a time of this test",
+            stored.appended_at_ms
+        );
         let last = newest.insert(stored.at.partition, stored.appended_at_ms);
         assert!(last.is_none_or(|last| last <= stored.appended_at_ms), "stamps of a partition went back");
     }
@@ -208,7 +212,11 @@ pub(crate) async fn a_reader_starts_at_any_offset(place: &dyn Place) {
     let key = key_in(2);
     // Several appends, some over a page long, so that offsets fall inside and between them.
     for start in [0, 10, 2_500] {
-        let end = match start { 0 => 10, 10 => 2_500, _ => 2_600 };
+        let end = match start {
+            0 => 10,
+            10 => 2_500,
+            _ => 2_600,
+        };
         log.append("t", (start..end).map(|n| record(&key, n.to_string())).collect()).await.unwrap();
     }
     for from in [0, 1, 9, 10, 999, 1_010, 2_499, 2_500, 2_599] {
@@ -424,7 +432,8 @@ pub(crate) async fn concurrent_appends_all_arrive_in_their_own_order(place: &dyn
         let log = log.clone();
         writers.spawn(async move {
             for n in 0..25 {
-                let records = (0..4).map(|m| record(&format!("w{writer}"), format!("{writer} {}", n * 4 + m))).collect();
+                let records =
+                    (0..4).map(|m| record(&format!("w{writer}"), format!("{writer} {}", n * 4 + m))).collect();
                 log.append("t", records).await.unwrap();
             }
         });
@@ -449,10 +458,8 @@ pub(crate) async fn making_a_topic_again_changes_nothing(place: &dyn Place) {
     log.create_topic("t", TopicKind::Stream).await.unwrap();
     log.create_topic("feed.cases", TopicKind::Compacted).await.unwrap();
     log.create_topic("feed.cases", TopicKind::Compacted).await.unwrap();
-    let both = tokio::join!(
-        log.create_topic("raw.both", TopicKind::Stream),
-        log.create_topic("raw.both", TopicKind::Stream)
-    );
+    let both =
+        tokio::join!(log.create_topic("raw.both", TopicKind::Stream), log.create_topic("raw.both", TopicKind::Stream));
     both.0.unwrap();
     both.1.unwrap();
     assert_eq!(log.topics().await.unwrap(), ["feed.cases", "raw.both", "t"]);

@@ -94,12 +94,7 @@ pub(super) fn encode(place: Place, appended_at_ms: i64, records: &[NewRecord]) -
 }
 
 /// Records of a page from offset `from` on. Their bytes are slices of `page`.
-pub(super) fn decode(
-    place: Place,
-    at: &TopicPartition,
-    page: Bytes,
-    from: u64,
-) -> Result<Vec<StoredRecord>, Damage> {
+pub(super) fn decode(place: Place, at: &TopicPartition, page: Bytes, from: u64) -> Result<Vec<StoredRecord>, Damage> {
     match page.first() {
         Some(&VERSION) => {}
         Some(&other) => return Err(Damage::Version(other)),
@@ -229,8 +224,11 @@ mod tests {
     fn record() -> impl Strategy<Value = NewRecord> {
         let bytes = || proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
         let header = (prop_oneof!["[a-c]", "\\PC{0,8}"], prop_oneof![Just(Bytes::from("same")), bytes()]);
-        (bytes(), proptest::collection::vec(header, 0..6), bytes())
-            .prop_map(|(key, headers, payload)| NewRecord { key, headers, payload })
+        (bytes(), proptest::collection::vec(header, 0..6), bytes()).prop_map(|(key, headers, payload)| NewRecord {
+            key,
+            headers,
+            payload,
+        })
     }
 
     proptest! {

@@ -174,9 +174,8 @@ fn load(txn: &ReadTransaction, pages: &Pages, lane: &Lane, position: u64) -> Res
         ),
         source,
     };
-    let mut upto = pages
-        .range((topic, partition, 0)..=(topic, partition, position))
-        .map_err(|e| failed("read", e.into()))?;
+    let mut upto =
+        pages.range((topic, partition, 0)..=(topic, partition, position)).map_err(|e| failed("read", e.into()))?;
     let records = match upto.next_back() {
         None => Vec::new(),
         Some(entry) => {

@@ -115,13 +115,7 @@ struct Round<'a> {
 
 impl<'a> Round<'a> {
     fn new(shared: &'a Shared, ends: &'a BTreeMap<(u32, u32), Ends>) -> Self {
-        Self {
-            shared,
-            ends,
-            topics: BTreeMap::new(),
-            changed: BTreeMap::new(),
-            appends: BTreeMap::new(),
-        }
+        Self { shared, ends, topics: BTreeMap::new(), changed: BTreeMap::new(), appends: BTreeMap::new() }
     }
 
     fn write(

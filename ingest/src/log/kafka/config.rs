@@ -112,9 +112,8 @@ impl KafkaConfig {
         }
         for key in self.properties.keys() {
             if OURS.contains(&key.as_str()) {
-                problems.push(format!(
-                    "log.kafka.properties sets {key}, on which the promises of the log rest; remove it"
-                ));
+                problems
+                    .push(format!("log.kafka.properties sets {key}, on which the promises of the log rest; remove it"));
             } else if key.ends_with("password") || key.ends_with("secret") || key == "ssl.key.pem" {
                 problems.push(format!(
                     "log.kafka.properties holds {key} itself; name where to read it instead: \
@@ -192,8 +191,9 @@ impl SecretRef {
     fn read(&self, key: &str) -> Result<String, LogError> {
         let broken = |what: String, source| LogError::Broken { what, source };
         match self {
-            Self::Env(name) => std::env::var(name).map_err(|e| {
-                broken(format!("log.kafka.secrets \"{key}\" names the variable {name}, which cannot be read"), Some(Box::new(e)))
+            // The cause would show the value where it is not UTF-8.
+            Self::Env(name) => std::env::var(name).map_err(|_| {
+                broken(format!("log.kafka.secrets \"{key}\" names the variable {name}, which is not set to text"), None)
             }),
             Self::File(path) => {
                 let text = std::fs::read_to_string(path).map_err(|e| {
@@ -221,7 +221,9 @@ mod tests {
         config.properties.insert("sasl.password".into(), "open sesame".into());
         config.min_insync_replicas = Some(2);
         let problems = config.problems().join("\n");
-        assert!(problems.contains("acks") && problems.contains("\"sasl.password\" = { env") && problems.contains("is 2"));
+        assert!(
+            problems.contains("acks") && problems.contains("\"sasl.password\" = { env") && problems.contains("is 2")
+        );
         assert!(!problems.contains("sesame"));
     }
 
