@@ -1,1 +1,3 @@
 //! Makes what a door says durable, unchanged.
+
+pub mod log;
