@@ -8,7 +8,7 @@ pub(crate) const ZONE: Tz = chrono_tz::Asia::Almaty;
 
 /// Tells the simulated instant.
 #[derive(Debug, Clone)]
-pub struct Clock {
+pub(crate) struct Clock {
     start: DateTime<Utc>,
     began_at: DateTime<Utc>,
     speed: f64,
@@ -18,12 +18,17 @@ pub struct Clock {
 impl Clock {
     /// A clock that stood at `start` when the real time was `began_at` and runs `speed`
     /// times as fast as it; or one that stands still at `frozen_at`.
-    pub fn new(start: DateTime<Utc>, began_at: DateTime<Utc>, speed: f64, frozen_at: Option<DateTime<Utc>>) -> Self {
+    pub(crate) fn new(
+        start: DateTime<Utc>,
+        began_at: DateTime<Utc>,
+        speed: f64,
+        frozen_at: Option<DateTime<Utc>>,
+    ) -> Self {
         Self { start, began_at, speed, frozen_at }
     }
 
     /// The simulated instant, in seconds since the Unix epoch.
-    pub fn now(&self) -> i64 {
+    pub(crate) fn now(&self) -> i64 {
         match self.frozen_at {
             Some(instant) => instant.timestamp(),
             None => {

@@ -11,7 +11,10 @@ use super::dice::Dice;
 /// Rates of what goes wrong.
 #[derive(Debug, Clone, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Faults {
+pub(crate) struct Faults {
+    /// Everything wrong now and then, as in a bad week; other fault rates are then ignored
+    #[arg(long = "fault-rough")]
+    pub rough: bool,
     /// Share of requests answered 429 with Retry-After
     #[arg(long = "fault-too-many", value_name = "RATE", default_value_t = 0.0)]
     pub too_many: f64,
@@ -53,6 +56,7 @@ pub struct Faults {
 impl Default for Faults {
     fn default() -> Self {
         Self {
+            rough: false,
             too_many: 0.0,
             retry_after_seconds: 1,
             server_error: 0.0,
@@ -89,9 +93,13 @@ pub(crate) enum WireFault {
 }
 
 impl Faults {
-    /// Everything wrong now and then: what a bad week looks like.
-    pub fn rough() -> Self {
+    /// The rates that hold: those given, or a bad week's.
+    pub(crate) fn in_force(&self) -> Self {
+        if !self.rough {
+            return self.clone();
+        }
         Self {
+            rough: true,
             too_many: 0.05,
             server_error: 0.05,
             html: 0.02,

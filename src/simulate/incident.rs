@@ -96,7 +96,8 @@ fn incident(seed: u64, id: String, received_at: i64, earlier: Option<String>, fa
             }
             used.push(number);
             let code = format!("{}-{}-{:02}", &service[..1].to_uppercase(), place.code, number + 1);
-            let stamps = stages(&mut dice, received_at, service, category, place.rural, cancelled || duplicate_of.is_some());
+            let stamps =
+                stages(&mut dice, received_at, service, category, place.rural, cancelled || duplicate_of.is_some());
             let mut delays = Dice::new(seed, &format!("late/{id}/{code}"));
             let rows = rows(&mut dice, stamps, faults, &mut delays);
             Unit { code, rows }

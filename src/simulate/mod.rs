@@ -21,7 +21,7 @@ mod problem;
 mod region;
 mod task;
 mod truth;
-pub mod world;
+pub(crate) mod world;
 
 #[cfg(test)]
 mod tests;
@@ -36,14 +36,14 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use clock::Clock;
-pub use faults::Faults;
+pub(crate) use clock::Clock;
+pub(crate) use faults::Faults;
 use world::World;
 
 /// What the simulator is told.
 #[derive(Debug, Clone, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Options {
+pub(crate) struct Options {
     /// Seed of the story; the same seed tells the same story
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -101,7 +101,7 @@ impl Default for Options {
 
 /// Why the simulator does not run.
 #[derive(Debug, thiserror::Error)]
-pub enum SimulateError {
+pub(crate) enum SimulateError {
     /// A setting makes no sense.
     #[error("cannot simulate: {0}")]
     Settings(String),
@@ -121,14 +121,14 @@ pub enum SimulateError {
 
 impl SimulateError {
     /// What to do about it: nobody but a person can help.
-    pub fn advice(&self) -> Advice {
+    pub(crate) fn advice(&self) -> Advice {
         Advice::Stop
     }
 }
 
 /// Opens the doors. Answers the address they listen on and the running server, which
 /// ends once `stop` is cancelled and the answers under way are given.
-pub async fn serve(
+pub(crate) async fn serve(
     options: Options,
     stop: CancellationToken,
 ) -> Result<(SocketAddr, JoinHandle<Result<(), SimulateError>>), SimulateError> {
@@ -154,7 +154,8 @@ pub(crate) struct Simulation {
 }
 
 impl Simulation {
-    pub(crate) fn new(options: Options) -> Result<Self, SimulateError> {
+    pub(crate) fn new(mut options: Options) -> Result<Self, SimulateError> {
+        options.faults = options.faults.in_force();
         let refuse = |why: String| Err(SimulateError::Settings(why));
         if let Some(why) = options.faults.wrong() {
             return refuse(why);

@@ -321,7 +321,10 @@ fn apply(state: &mut State, at: i64, step: Step) {
         }
         Step::CloseCorrected(truly) if state.closed_at.is_some() && state.reopened_at.is_none() => {
             // A close cannot be put right to before what led to it.
-            let truly = [state.assigned_at, state.transferred_at, state.extended_at].into_iter().flatten().fold(truly, i64::max);
+            let truly = [state.assigned_at, state.transferred_at, state.extended_at]
+                .into_iter()
+                .flatten()
+                .fold(truly, i64::max);
             state.closed_at = Some(truly);
             state.first_closed_at = Some(truly);
             // What was answered by closing was answered no later than it.

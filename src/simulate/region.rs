@@ -38,8 +38,8 @@ macro_rules! district {
 
 /// Districts and cities after 2022.
 pub(crate) const DISTRICTS: [District; 14] = [
-    district!("351011100", "bokeikhan", "Әлихан Бөкейхан ауданы", 220.0, 73.035, 49.775, false),
-    district!("351013100", "kazybek-bi", "Қазыбек би ауданы", 290.0, 73.120, 49.812, false),
+    district!("351011100", "bokeikhan", "Әлихан Бөкейхан ауданы", 220.0, 73.190, 49.880, false),
+    district!("351013100", "kazybek-bi", "Қазыбек би ауданы", 290.0, 73.090, 49.800, false),
     district!("351600000", "balkhash", "Балқаш қ.", 78.0, 74.982, 46.845, false),
     district!("352100000", "priozersk", "Приозерск қ.", 13.0, 73.702, 46.031, false),
     district!("352200000", "saran", "Саран қ.", 45.0, 72.832, 49.802, false),
@@ -168,10 +168,12 @@ pub(crate) fn slowness(body: &str) -> f64 {
 
 /// Relative load of each hour of the local day, for people who call.
 pub(crate) const CALLING_HOURS: [f64; 24] = [
-    0.6, 0.4, 0.3, 0.2, 0.2, 0.4, 0.9, 2.0, 4.5, 7.0, 7.5, 7.0, 5.5, 5.5, 6.5, 6.5, 6.0, 6.0, 6.5, 6.0, 4.5, 3.0, 1.8, 1.0,
+    0.6, 0.4, 0.3, 0.2, 0.2, 0.4, 0.9, 2.0, 4.5, 7.0, 7.5, 7.0, 5.5, 5.5, 6.5, 6.5, 6.0, 6.0, 6.5, 6.0, 4.5, 3.0, 1.8,
+    1.0,
 ];
 
 /// Relative load of each hour of the local day, for emergencies.
 pub(crate) const EMERGENCY_HOURS: [f64; 24] = [
-    3.2, 2.6, 2.2, 2.0, 2.0, 2.2, 2.8, 3.6, 4.4, 4.8, 5.0, 5.0, 4.8, 4.6, 4.6, 4.8, 5.0, 5.4, 5.8, 6.0, 5.8, 5.2, 4.6, 3.8,
+    3.2, 2.6, 2.2, 2.0, 2.0, 2.2, 2.8, 3.6, 4.4, 4.8, 5.0, 5.0, 4.8, 4.6, 4.6, 4.8, 5.0, 5.4, 5.8, 6.0, 5.8, 5.2, 4.6,
+    3.8,
 ];

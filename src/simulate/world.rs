@@ -12,7 +12,7 @@ use super::task::{self, Entry, Task};
 
 /// The story from its first day on; days are added as time reaches them.
 #[derive(Debug)]
-pub struct World {
+pub(crate) struct World {
     seed: u64,
     scale: f64,
     faults: Faults,
@@ -39,7 +39,7 @@ pub(crate) struct Problems {
 
 impl World {
     /// A story that begins with the local day `first_day`; nothing has been told yet.
-    pub fn new(seed: u64, first_day: NaiveDate, scale: f64, faults: Faults) -> Self {
+    pub(crate) fn new(seed: u64, first_day: NaiveDate, scale: f64, faults: Faults) -> Self {
         Self {
             seed,
             scale,
@@ -55,12 +55,12 @@ impl World {
     }
 
     /// Whether the story already covers `now`.
-    pub fn reaches(&self, now: i64) -> bool {
+    pub(crate) fn reaches(&self, now: i64) -> bool {
         local_day(now) < self.next_day
     }
 
     /// Adds days until the story covers `now`.
-    pub fn reach(&mut self, now: i64) {
+    pub(crate) fn reach(&mut self, now: i64) {
         if self.reaches(now) {
             return;
         }
@@ -141,7 +141,8 @@ impl Problems {
     fn add(&mut self, problems: Vec<Problem>) {
         for problem in problems {
             let p = self.all.len() as u32;
-            self.written.extend(problem.versions.iter().enumerate().map(|(v, version)| (version.updated_at, p, v as u32)));
+            self.written
+                .extend(problem.versions.iter().enumerate().map(|(v, version)| (version.updated_at, p, v as u32)));
             self.all.push(problem);
         }
     }
@@ -160,8 +161,7 @@ impl Problems {
             .filter_map(|(_, p, v)| {
                 let problem = &self.all[*p as usize];
                 let version = &problem.versions[*v as usize];
-                let superseded =
-                    problem.versions.get(*v as usize + 1).is_some_and(|next| next.visible_at <= now);
+                let superseded = problem.versions.get(*v as usize + 1).is_some_and(|next| next.visible_at <= now);
                 (version.visible_at <= now && !superseded).then_some((problem, version))
             })
             .collect()

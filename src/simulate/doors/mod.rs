@@ -65,13 +65,15 @@ async fn mischief(State(simulation): State<Arc<Simulation>>, mut request: Reques
         None => next.run(request).await,
         Some(WireFault::TooMany) => {
             simulation.count(door, "too_many");
-            let mut answer = (StatusCode::TOO_MANY_REQUESTS, Json(json!({"error": "too many requests"}))).into_response();
+            let mut answer =
+                (StatusCode::TOO_MANY_REQUESTS, Json(json!({"error": "too many requests"}))).into_response();
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(faults.retry_after_seconds));
             answer
         }
         Some(WireFault::ServerError) => {
             simulation.count(door, "server_error");
-            (StatusCode::INTERNAL_SERVER_ERROR, "ORA-00060: deadlock detected while waiting for resource").into_response()
+            (StatusCode::INTERNAL_SERVER_ERROR, "ORA-00060: deadlock detected while waiting for resource")
+                .into_response()
         }
         Some(WireFault::Html) => {
             simulation.count(door, "html");

@@ -239,9 +239,7 @@ fn update_item(problem: &Problem, version: &Version) -> Value {
 fn written(answer: Result<Answer, Refusal>, format: Format) -> Response {
     let (status, (whole, one, items)) = match answer {
         Ok(answer) => (StatusCode::OK, answer),
-        Err((status, why)) => {
-            (status, ("errors", "error", vec![json!({"code": status.as_u16(), "description": why})]))
-        }
+        Err((status, why)) => (status, ("errors", "error", vec![json!({"code": status.as_u16(), "description": why})])),
     };
     match format {
         Format::Json => (status, axum::Json(Value::Array(items))).into_response(),

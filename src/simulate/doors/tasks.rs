@@ -32,7 +32,9 @@ pub(super) async fn log(
         Ok((entries, total, links)) => {
             let link = links
                 .iter()
-                .map(|(rel, offset, limit)| format!("<http://{host}/tasks?offset={offset}&limit={limit}>; rel=\"{rel}\""))
+                .map(|(rel, offset, limit)| {
+                    format!("<http://{host}/tasks?offset={offset}&limit={limit}>; rel=\"{rel}\"")
+                })
                 .collect::<Vec<_>>()
                 .join(", ");
             let mut answer = Json(Value::Array(entries)).into_response();
