@@ -251,6 +251,24 @@ async fn asking_109_since_an_instant_gives_just_what_was_updated_from_then_on() 
 }
 
 #[tokio::test]
+async fn the_feed_and_the_log_give_what_was_written_since_an_instant() {
+    let doors = Doors::open(march()).await;
+    let rows = doors.all_112().await;
+    let since = &rows[rows.len() - 40]["written_at"].as_str().unwrap().replace('+', "%2B");
+    let some = doors.json(&format!("/112/incidents?written_since={since}&limit=1000")).await;
+    assert_eq!(some["rows"].as_array().unwrap().as_slice(), &rows[rows.len() - 40..]);
+    assert_eq!(some["next"], Value::Null);
+
+    let entries = doors.all_tasks().await;
+    let since = entries[entries.len() - 30]["appended_at"].as_str().unwrap();
+    let answer = doors.ask(&format!("/tasks?appended_since={since}&limit=20")).await;
+    let link = answer.headers()["link"].to_str().unwrap().to_owned();
+    assert!(link.contains(&format!("offset=20&limit=20&appended_since={since}>; rel=\"next\"")), "{link}");
+    let some: Vec<Value> = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    assert_eq!(some[0], entries[entries.len() - 30]);
+}
+
+#[tokio::test]
 async fn faults_come_as_often_as_asked() {
     let faults = Faults {
         too_many: 0.2,
@@ -460,8 +478,10 @@ fn what_was_once_said_by_offset_or_id_never_moves_however_late_the_rest_comes() 
     for now in (start..start + 9 * 86_400).step_by(3_571) {
         world.reach(now);
         let feed_now: Vec<i64> = world.feed_after(0, now).map(|(id, ..)| id).collect();
-        let log_now: Vec<String> =
-            world.task_log_from(0, now).map(|(_, entry)| format!("{}/{}", entry.event_id, entry.version)).collect();
+        let log_now: Vec<String> = world
+            .task_log_since(i64::MIN, now)
+            .map(|(_, entry)| format!("{}/{}", entry.event_id, entry.version))
+            .collect();
         assert!(feed_now.starts_with(&feed), "at {now}");
         assert!(log_now.starts_with(&log), "at {now}");
         (feed, log) = (feed_now, log_now);

@@ -122,15 +122,11 @@ impl World {
             .take_while(move |(.., row)| row.visible_at <= now)
     }
 
-    /// How long the task log is at `now`.
-    pub(crate) fn task_log_length(&self, now: i64) -> usize {
-        self.task_log.partition_point(|(at, ..)| *at <= now)
-    }
-
-    /// The task log from `offset` on, as far as it is visible at `now`.
-    pub(crate) fn task_log_from(&self, offset: usize, now: i64) -> impl Iterator<Item = (&Task, &Entry)> {
-        let length = self.task_log_length(now);
-        self.task_log[offset.min(length)..length].iter().map(|(_, t, e)| {
+    /// The task log as far as it was appended at or after `since` and is visible at `now`.
+    pub(crate) fn task_log_since(&self, since: i64, now: i64) -> impl ExactSizeIterator<Item = (&Task, &Entry)> {
+        let end = self.task_log.partition_point(|(at, ..)| *at <= now);
+        let start = self.task_log.partition_point(|(at, ..)| *at < since).min(end);
+        self.task_log[start..end].iter().map(|(_, t, e)| {
             let task = &self.tasks[*t as usize];
             (task, &task.events[*e as usize])
         })

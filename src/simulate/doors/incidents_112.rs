@@ -1,4 +1,6 @@
-//! The 112 dispatch feed: rows of units after an id, in the order they became visible.
+//! The 112 dispatch feed: rows of units after an id (`since_id`) or written since an
+//! instant (`written_since`), in the order they became visible; `next` is the id to ask
+//! after for more, null when there is none.
 //! A unit comes again with a higher version as its stages are reached or put right.
 
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::{Nth, Params, number, refused, repeated};
+use super::{Nth, Params, instant, number, refused, repeated};
 use crate::simulate::Simulation;
 use crate::simulate::clock::with_offset;
 use crate::simulate::faults::Poison;
@@ -33,7 +35,9 @@ pub(super) async fn feed(
 fn page(simulation: &Simulation, nth: Nth, params: &Params) -> Result<Value, String> {
     let since_id: i64 = number(params, "since_id", 0)?;
     let limit: usize = number(params, "limit", 200)?.clamp(1, LARGEST_PAGE);
+    let written_since = instant(params, "written_since")?;
     let (rows, last_id, more) = simulation.look(|world, now| {
+        let since_id = since_id.max(written_since.map_or(0, |at| at.saturating_mul(10_000) - 1));
         let mut last_id = since_id;
         let mut after = world.feed_after(since_id, now);
         let rows: Vec<Value> = after
@@ -47,7 +51,7 @@ fn page(simulation: &Simulation, nth: Nth, params: &Params) -> Result<Value, Str
         (rows, last_id, after.next().is_some())
     });
     let rows = repeated(simulation, DOOR, nth, rows);
-    Ok(json!({"rows": rows, "last_id": last_id, "more": more}))
+    Ok(json!({"rows": rows, "last_id": last_id, "more": more, "next": more.then_some(last_id)}))
 }
 
 /// One row as the feed says it.

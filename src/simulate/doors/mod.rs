@@ -19,6 +19,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::Simulation;
+use super::clock::read;
 use super::dice::Dice;
 use super::faults::WireFault;
 use super::truth;
@@ -144,6 +145,14 @@ fn number<T: std::str::FromStr>(params: &Params, name: &str, otherwise: T) -> Re
     match params.get(name).map(|text| text.trim()) {
         None | Some("") => Ok(otherwise),
         Some(text) => text.parse().map_err(|_| format!("{name} is '{text}', which is no whole number from 0 up")),
+    }
+}
+
+/// A parameter that is an instant, or the reason why it is none.
+fn instant(params: &Params, name: &str) -> Result<Option<i64>, String> {
+    match params.get(name).map(String::as_str) {
+        None | Some("") => Ok(None),
+        Some(text) => read(text).map(Some).ok_or_else(|| format!("{name} is '{text}', which is no time")),
     }
 }
 

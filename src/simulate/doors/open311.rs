@@ -12,9 +12,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::{Nth, Params, drifted, number, repeated};
+use super::{Nth, Params, drifted, instant, number, repeated};
 use crate::simulate::Simulation;
-use crate::simulate::clock::{read, with_offset};
+use crate::simulate::clock::with_offset;
 use crate::simulate::faults::Poison;
 use crate::simulate::problem::{Problem, Version};
 use crate::simulate::region::{CATEGORIES, Category, DISTRICTS};
@@ -112,9 +112,9 @@ fn requests(simulation: &Simulation, nth: Nth, params: &Params) -> Result<Answer
     if let Some(status) = statuses.iter().flatten().find(|status| !["open", "closed"].contains(status)) {
         return Err((StatusCode::BAD_REQUEST, format!("status {status} is neither open nor closed")));
     }
-    let (start, end) = (instant(params, "start_date")?, instant(params, "end_date")?);
-    let cap = simulation.options.open311_cap;
     let bad = |why: String| (StatusCode::BAD_REQUEST, why);
+    let (start, end) = (instant(params, "start_date").map_err(bad)?, instant(params, "end_date").map_err(bad)?);
+    let cap = simulation.options.open311_cap;
     let page: usize = number(params, "page", 1).map_err(bad)?.max(1);
     let page_size: usize = number(params, "page_size", cap.min(DEFAULT_MOST)).map_err(bad)?.clamp(1, cap);
     let wanted = (page - 1).saturating_mul(page_size);
@@ -144,15 +144,6 @@ fn requests(simulation: &Simulation, nth: Nth, params: &Params) -> Result<Answer
         shown.iter().skip(from).take(page_size + (wanted - from)).map(|(p, v)| request_item(p, v)).collect()
     });
     Ok(("service_requests", "request", repeated(simulation, DOOR, nth, items)))
-}
-
-fn instant(params: &Params, name: &str) -> Result<Option<i64>, Refusal> {
-    match params.get(name).map(String::as_str) {
-        None | Some("") => Ok(None),
-        Some(text) => read(text).map(Some).ok_or_else(|| {
-            (StatusCode::BAD_REQUEST, format!("{name} '{text}' is not a date and time as 2026-03-01T00:00:00Z"))
-        }),
-    }
 }
 
 /// GeoReport knows two states only.
@@ -197,7 +188,8 @@ fn request_item(problem: &Problem, version: &Version) -> Value {
 
 /// Every change a report has been through, by when it changed.
 fn updates(simulation: &Simulation, params: &Params) -> Result<Answer, Refusal> {
-    let (start, end) = (instant(params, "start_date")?, instant(params, "end_date")?);
+    let bad = |why: String| (StatusCode::BAD_REQUEST, why);
+    let (start, end) = (instant(params, "start_date").map_err(bad)?, instant(params, "end_date").map_err(bad)?);
     let items = simulation.look(|world, now| {
         let end = end.unwrap_or(now).min(now);
         let start = start.unwrap_or(end - DEFAULT_SPAN);

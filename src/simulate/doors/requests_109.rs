@@ -9,9 +9,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::{Nth, Params, drifted, number, refused, repeated};
+use super::{Nth, Params, drifted, instant, number, refused, repeated};
 use crate::simulate::Simulation;
-use crate::simulate::clock::{read, zoneless};
+use crate::simulate::clock::zoneless;
 use crate::simulate::faults::Poison;
 use crate::simulate::problem::{Problem, Version};
 use crate::simulate::region::{CATEGORIES, DISTRICTS};
@@ -43,10 +43,7 @@ pub(super) async fn list(
 fn page(simulation: &Simulation, nth: Nth, params: &Params) -> Result<Value, String> {
     let page: usize = number(params, "page", 1)?.max(1);
     let page_size: usize = number(params, "page_size", 100)?.clamp(1, LARGEST_PAGE);
-    let since = match params.get("updated_since").map(String::as_str) {
-        None | Some("") => i64::MIN,
-        Some(text) => read(text).ok_or_else(|| format!("updated_since is '{text}', which is no time"))?,
-    };
+    let since = instant(params, "updated_since")?.unwrap_or(i64::MIN);
     let wanted = (page - 1).saturating_mul(page_size);
     let from = drifted(simulation, DOOR, nth, wanted);
     // A page that begins early still ends where it should, so nothing is lost by it.

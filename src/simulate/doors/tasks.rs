@@ -1,5 +1,6 @@
 //! The task system: one log of what happened to tasks, append-only, read by offset and
-//! followed by `Link` headers. A corrected event is appended again under its id with a
+//! followed by `Link` headers, or only what was appended since an instant
+//! (`appended_since`). A corrected event is appended again under its id with a
 //! higher version.
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::{Nth, Params, drifted, number, refused, repeated};
+use super::{Nth, Params, drifted, instant, number, refused, repeated};
 use crate::simulate::Simulation;
 use crate::simulate::clock::utc;
 use crate::simulate::faults::Poison;
@@ -30,10 +31,14 @@ pub(super) async fn log(
     match page(&simulation, nth, &params) {
         Err(why) => refused(StatusCode::BAD_REQUEST, &why),
         Ok((entries, total, links)) => {
+            let since = params.get("appended_since").map_or_else(String::new, |since| {
+                // Only what `read` understands comes this far; `+` is all that needs care.
+                format!("&appended_since={}", since.replace('+', "%2B").replace(' ', "%20"))
+            });
             let link = links
                 .iter()
                 .map(|(rel, offset, limit)| {
-                    format!("<http://{host}/tasks?offset={offset}&limit={limit}>; rel=\"{rel}\"")
+                    format!("<http://{host}/tasks?offset={offset}&limit={limit}{since}>; rel=\"{rel}\"")
                 })
                 .collect::<Vec<_>>()
                 .join(", ");
@@ -54,13 +59,14 @@ type Page = (Vec<Value>, usize, Vec<(&'static str, usize, usize)>);
 fn page(simulation: &Simulation, nth: Nth, params: &Params) -> Result<Page, String> {
     let offset: usize = number(params, "offset", 0)?;
     let limit: usize = number(params, "limit", 100)?.clamp(1, LARGEST_PAGE);
+    let since = instant(params, "appended_since")?.unwrap_or(i64::MIN);
     let from = drifted(simulation, DOOR, nth, offset);
     let (entries, total) = simulation.look(|world, now| {
         // A page that begins early still ends where it should, so nothing is lost by it.
         let many = limit + (offset - from);
         let entries: Vec<Value> =
-            world.task_log_from(from, now).take(many).map(|(task, entry)| said(task, entry)).collect();
-        (entries, world.task_log_length(now))
+            world.task_log_since(since, now).skip(from).take(many).map(|(task, entry)| said(task, entry)).collect();
+        (entries, world.task_log_since(since, now).len())
     });
     let mut links = vec![("first", 0, limit)];
     if offset > 0 {
@@ -88,6 +94,7 @@ fn said(task: &Task, entry: &Entry) -> Value {
         "event": entry.event,
         "at": at,
         "recorded_at": utc(entry.recorded_at),
+        "appended_at": utc(entry.visible_at),
         "executor": entry.executor,
         "topic": CATEGORIES[task.category].code,
         "district": DISTRICTS[task.district].kato,
