@@ -359,10 +359,10 @@ fn items_of_xml(text: &str) -> Vec<BTreeMap<String, String>> {
                 items.last_mut().unwrap().insert(name, String::new());
             }
             Event::Text(text) => value.push_str(&text.decode().unwrap()),
-            Event::GeneralRef(entity) => value.push_str(match entity.as_ref() {
-                b"amp" => "&",
-                b"lt" => "<",
-                b"gt" => ">",
+            Event::GeneralRef(entity) => value.push_str(match &*entity.decode().unwrap() {
+                "amp" => "&",
+                "lt" => "<",
+                "gt" => ">",
                 other => panic!("{other:?}"),
             }),
             Event::End(_) => {
