@@ -124,7 +124,7 @@ fn task(seed: u64, id: String, assigned_at: i64, faults: &Faults) -> Task {
     {
         let at = claim.at - dice.between(60, HOUR / 2);
         let recorded_at = claim.recorded_at + dice.between(HOUR, DAY);
-        let visible_at = claim.visible_at.max(recorded_at);
+        let visible_at = recorded_at.max(claim.visible_at + 1);
         events.push(Entry { version: 2, at, recorded_at, visible_at, reason: Some("time corrected"), ..claim });
     }
     Task { id, system, district, category, events }
