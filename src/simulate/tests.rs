@@ -35,7 +35,7 @@ fn instant(text: &str) -> DateTime<Utc> {
 
 /// Faults that change what a door says without closing it.
 fn messy() -> Faults {
-    Faults { duplicate: 0.05, page_drift: 0.3, late: 0.1, poison: 0.02, ..Faults::default() }
+    Faults { duplicate: 0.05, page_drift: 0.3, late: 0.1, poison: 0.05, ..Faults::default() }
 }
 
 struct Doors {

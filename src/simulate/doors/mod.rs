@@ -16,6 +16,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use futures::stream::{self, StreamExt as _};
 use serde_json::{Value, json};
 
 use super::Simulation;
@@ -106,9 +107,13 @@ async fn truncated(answer: Response, honest_length: bool) -> Response {
         return Response::from_parts(parts, Body::from(half));
     }
     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(whole.len()));
-    let broken = std::io::Error::new(std::io::ErrorKind::ConnectionAborted, "cut on purpose");
-    let pieces: [Result<Bytes, std::io::Error>; 2] = [Ok(half), Err(broken)];
-    Response::from_parts(parts, Body::from_stream(futures::stream::iter(pieces)))
+    // The half must have left before the connection breaks, or nothing would arrive.
+    let breaks = async {
+        tokio::task::yield_now().await;
+        Err(std::io::Error::new(std::io::ErrorKind::ConnectionAborted, "cut on purpose"))
+    };
+    let pieces = stream::once(async { Ok::<Bytes, std::io::Error>(half) }).chain(stream::once(breaks));
+    Response::from_parts(parts, Body::from_stream(pieces))
 }
 
 /// Says some items twice, by the seed and the request's number.
