@@ -1,1 +1,5 @@
+//! `ahual`: the data pipeline of a situational centre.
+
+mod simulate;
+
 fn main() {}
