@@ -9,6 +9,8 @@ use serde::Deserialize;
 use crate::connector::Connector;
 use crate::files::{FilesConfig, FilesConnector};
 use crate::identity::{Identity, IdentityConfig, IdentityError};
+use crate::open311::{Open311Config, Open311Connector};
+use crate::rest::{RestConfig, RestConnector};
 use crate::secret::SecretError;
 
 /// What is wrong with the configuration of a source.
@@ -73,6 +75,10 @@ pub struct IntakeConfig {
     pub limits: LimitsConfig,
     /// Files in a folder.
     pub files: Option<FilesConfig>,
+    /// A JSON API.
+    pub rest: Option<RestConfig>,
+    /// A GeoReport v2 endpoint.
+    pub open311: Option<Open311Config>,
 }
 
 /// `[source.limits]`: what the runner keeps to.
@@ -188,7 +194,9 @@ pub fn build(name: &str, intake: IntakeConfig, base_dir: &Path) -> Result<Door, 
     if !named_well {
         return Err(ConfigError::Name(name.to_owned()));
     }
-    let count = usize::from(intake.files.is_some());
+    let count = usize::from(intake.files.is_some())
+        + usize::from(intake.rest.is_some())
+        + usize::from(intake.open311.is_some());
     if count != 1 {
         return Err(ConfigError::Connectors { name: name.to_owned(), count });
     }
@@ -196,6 +204,7 @@ pub fn build(name: &str, intake: IntakeConfig, base_dir: &Path) -> Result<Door, 
     let wrong = |source| ConfigError::Identity { name: name.to_owned(), source };
     let identity = match &intake.identity {
         Some(config) => Identity::new(config).map_err(wrong)?,
+        None if intake.open311.is_some() => crate::open311::request_identity(),
         None => return Err(wrong(IdentityError::Ways(0))),
     };
     if identity.is_by_row() && intake.files.is_none() {
@@ -205,6 +214,10 @@ pub fn build(name: &str, intake: IntakeConfig, base_dir: &Path) -> Result<Door, 
     let limits = intake.limits;
     let connector: Box<dyn Connector> = if let Some(config) = intake.files {
         Box::new(FilesConnector::new(name, config, base_dir, Arc::clone(&identity))?)
+    } else if let Some(config) = intake.rest {
+        Box::new(RestConnector::new(name, config, base_dir, Arc::clone(&identity), &limits)?)
+    } else if let Some(config) = intake.open311 {
+        Box::new(Open311Connector::new(name, config, base_dir, Arc::clone(&identity), &limits)?)
     } else {
         return Err(ConfigError::Connectors { name: name.to_owned(), count });
     };

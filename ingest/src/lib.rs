@@ -11,9 +11,13 @@ pub mod clock;
 pub mod config;
 pub mod connector;
 pub mod files;
+pub(crate) mod http;
 pub mod identity;
+pub mod open311;
+pub mod rest;
 pub mod runner;
 pub mod secret;
+pub(crate) mod seen;
 pub mod state;
 
 pub use config::{ConfigError, Door, IntakeConfig, LimitsConfig, build};
