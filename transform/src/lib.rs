@@ -9,4 +9,5 @@ pub mod index;
 pub mod job;
 pub mod lake;
 pub mod mapping;
+pub mod readers;
 pub mod reading;
