@@ -19,9 +19,9 @@
 //! question it did not understand with a default.
 
 pub mod error;
-//pub mod feed_topic;
+pub mod feed_topic;
 pub mod http;
-//pub mod postgres;
+pub mod postgres;
 pub mod secret;
 pub mod serving;
 

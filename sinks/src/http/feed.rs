@@ -44,8 +44,7 @@ const BEGINNING: FeedPosition = FeedPosition { version: 0, ordinal: 0 };
 /// How long a browser waits before it reconnects.
 const RETRY: Duration = Duration::from_secs(2);
 
-type Parameters =
-    Result<axum::extract::Query<Vec<(String, String)>>, axum::extract::rejection::QueryRejection>;
+type Parameters = Result<axum::extract::Query<Vec<(String, String)>>, axum::extract::rejection::QueryRejection>;
 
 /// Serves one stream.
 pub(super) async fn feed(
@@ -77,8 +76,7 @@ pub(super) async fn feed(
         _place: place,
         _counted: StreamCounted::new(),
     };
-    let keep_alive =
-        KeepAlive::new().interval(Duration::from_secs(site.config.keep_alive_seconds)).text("keep-alive");
+    let keep_alive = KeepAlive::new().interval(Duration::from_secs(site.config.keep_alive_seconds)).text("keep-alive");
     let mut response = Sse::new(events(reader)).keep_alive(keep_alive).into_response();
     // A proxy that gathers the stream into large blocks would hold entries back.
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));

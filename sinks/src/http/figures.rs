@@ -79,12 +79,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(
-        metric: &str,
-        pairs: Vec<(String, String)>,
-        default_rows: usize,
-        max_rows: usize,
-    ) -> Result<Self, Problem> {
+    fn read(metric: &str, pairs: Vec<(String, String)>, default_rows: usize, max_rows: usize) -> Result<Self, Problem> {
         let mut query = FigureQuery { metric: metric.to_owned(), ..FigureQuery::default() };
         let mut limit = None;
         let mut by = None;

@@ -67,11 +67,7 @@ struct Site {
 
 /// Binds the configured address and serves until `stop`. Then feed streams end, answers
 /// under way get [`HttpConfig::drain_seconds`] to finish, and the task returns.
-pub async fn serve(
-    config: HttpConfig,
-    reading: Arc<dyn Reading>,
-    stop: CancellationToken,
-) -> Result<Bound, SinkError> {
+pub async fn serve(config: HttpConfig, reading: Arc<dyn Reading>, stop: CancellationToken) -> Result<Bound, SinkError> {
     let faults = config.validate();
     if !faults.is_empty() {
         return Err(SinkError::Config { sink: SINK, faults });

@@ -55,8 +55,7 @@ pub(super) fn render(reading: &dyn Reading) -> String {
 /// makes up paths must not make up series.
 pub(super) async fn count(request: Request, next: Next) -> Response {
     let begun = Instant::now();
-    let route =
-        request.extensions().get::<MatchedPath>().map_or("none", |matched| known_route(matched.as_str()));
+    let route = request.extensions().get::<MatchedPath>().map_or("none", |matched| known_route(matched.as_str()));
     let method = if request.method() == axum::http::Method::GET { "GET" } else { "other" };
     let response = next.run(request).await;
     let status = response.status().as_u16().to_string();
