@@ -69,7 +69,8 @@ impl Fetcher {
                 .resolve(base_dir)
                 .map_err(|source| ConfigError::Secret { name: name.to_owned(), source })?;
             let value = |text: String| {
-                let mut value = HeaderValue::from_str(&text).map_err(|_| wrong("refers to a secret that is no header value"))?;
+                let mut value =
+                    HeaderValue::from_str(&text).map_err(|_| wrong("refers to a secret that is no header value"))?;
                 value.set_sensitive(true);
                 Ok(value)
             };
@@ -117,7 +118,12 @@ impl Fetcher {
     }
 
     /// Asks for `url` and reads the answer up to the cap.
-    pub(crate) async fn get(&self, url: &Url, accept: &'static str, now: DateTime<Utc>) -> Result<Answer, ConnectorError> {
+    pub(crate) async fn get(
+        &self,
+        url: &Url,
+        accept: &'static str,
+        now: DateTime<Utc>,
+    ) -> Result<Answer, ConnectorError> {
         let what = format!("GET {url}");
         let mut full = url.clone();
         if let Some((parameter, secret)) = &self.query {
@@ -161,7 +167,9 @@ impl Fetcher {
                 ConnectorError::Busy { what, status: code, after: retry_after(headers, now) }
             }
             408 | 409 | 425 | 500..=599 => ConnectorError::Failed { what, status: code },
-            401 | 403 | 407 => ConnectorError::Denied { what, status: code, hint: "check the source's auth and secret" },
+            401 | 403 | 407 => {
+                ConnectorError::Denied { what, status: code, hint: "check the source's auth and secret" }
+            }
             404 | 410 => ConnectorError::Denied { what, status: code, hint: "check the source's url and path" },
             300..=399 => ConnectorError::Denied {
                 what,
@@ -175,8 +183,11 @@ impl Fetcher {
     /// A link of the source's without the secret it may have echoed.
     pub(crate) fn without_secret(&self, mut url: Url) -> Url {
         let Some((parameter, _)) = &self.query else { return url };
-        let kept: Vec<(String, String)> =
-            url.query_pairs().filter(|(name, _)| name != parameter).map(|(n, v)| (n.into_owned(), v.into_owned())).collect();
+        let kept: Vec<(String, String)> = url
+            .query_pairs()
+            .filter(|(name, _)| name != parameter)
+            .map(|(n, v)| (n.into_owned(), v.into_owned()))
+            .collect();
         url.set_query(None);
         if !kept.is_empty() {
             url.query_pairs_mut().extend_pairs(kept);
@@ -218,7 +229,8 @@ pub(crate) fn web_page(answer: &Answer) -> Option<String> {
     if !(declared.contains("text/html") || start.starts_with("<!doctype html") || start.starts_with("<html")) {
         return None;
     }
-    let title = start.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>")).map(|(title, _)| title.trim());
+    let title =
+        start.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>")).map(|(title, _)| title.trim());
     Some(match title {
         Some(title) => format!("a web page titled '{}'", &title[..title.floor_char_boundary(80)]),
         None => "a web page".to_owned(),
@@ -247,7 +259,8 @@ mod tests {
         assert_eq!(retry_after(&headers(&[("retry-after", "7")]), now), Some(Duration::from_secs(7)));
         let date = headers(&[("retry-after", "Mon, 05 Jan 2026 10:00:30 GMT")]);
         assert_eq!(retry_after(&date, now), Some(Duration::from_secs(30)));
-        let own = headers(&[("retry-after", "Mon, 05 Jan 2026 10:00:30 GMT"), ("date", "Mon, 05 Jan 2026 10:00:20 GMT")]);
+        let own =
+            headers(&[("retry-after", "Mon, 05 Jan 2026 10:00:30 GMT"), ("date", "Mon, 05 Jan 2026 10:00:20 GMT")]);
         assert_eq!(retry_after(&own, now), Some(Duration::from_secs(10)));
         assert_eq!(retry_after(&headers(&[("retry-after", "soon")]), now), None);
         assert_eq!(retry_after(&headers(&[("retry-after", "999999999")]), now), Some(LONGEST_RETRY_AFTER));

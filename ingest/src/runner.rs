@@ -580,3 +580,13 @@ fn chain(error: &dyn std::error::Error) -> String {
     line
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever wires the runner spawns it.
+    #[allow(dead_code)]
+    fn a_run_can_be_spawned(runner: Runner) -> impl Future<Output = Result<RunSummary, RunError>> + Send {
+        runner.run(CancellationToken::new(), Mode::Once)
+    }
+}

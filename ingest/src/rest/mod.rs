@@ -197,17 +197,24 @@ impl RestConnector {
     }
 
     /// Where the page after this one is; `None` where paging ends.
-    fn after(&self, position: &Position, answer: &Answer, given: u64, hash: &str) -> Result<Option<At>, ConnectorError> {
+    fn after(
+        &self,
+        position: &Position,
+        answer: &Answer,
+        given: u64,
+        hash: &str,
+    ) -> Result<Option<At>, ConnectorError> {
         let unreadable = |found: &str, expected| {
             let found = found.to_owned();
             Err(ConnectorError::Unreadable { what: answer.what.clone(), found, expected })
         };
         match &self.config.paging {
             PagingConfig::None => Ok(None),
-            PagingConfig::Page { .. } | PagingConfig::Offset { .. }
-                if given == 0 || position.before.as_deref() == Some(hash) =>
-            {
-                Ok(None)
+            PagingConfig::Page { .. } | PagingConfig::Offset { .. } if given == 0 => Ok(None),
+            // Some sources give their last page for every number beyond it.
+            PagingConfig::Page { .. } if position.before.as_deref() == Some(hash) => Ok(None),
+            PagingConfig::Offset { .. } if position.before.as_deref() == Some(hash) => {
+                unreadable("the page just read", "the next: does it know the offset parameter?")
             }
             PagingConfig::Page { .. } => Ok(self.step(&position.at, 1)),
             PagingConfig::Offset { overlap, .. } => Ok(self.step(&position.at, given.saturating_sub(*overlap).max(1))),
@@ -215,7 +222,10 @@ impl RestConnector {
                 let found = pick(&answer.body, std::slice::from_ref(next)).ok().and_then(|mut found| found.pop());
                 match found {
                     Some(Picked::Text(token)) if !token.is_empty() && token != "false" => {
-                        let at = if token.starts_with("http://") || token.starts_with("https://") || token.starts_with('/') {
+                        let at = if token.starts_with("http://")
+                            || token.starts_with("https://")
+                            || token.starts_with('/')
+                        {
                             At::Link(self.link(&token)?.into())
                         } else {
                             At::Token(token)
@@ -251,7 +261,9 @@ impl RestConnector {
                     Some(newest) if from.is_none_or(|from| newest > from) => Ok(Some(At::From(newest))),
                     _ => Err(ConnectorError::Input {
                         place: answer.what.clone(),
-                        what: format!("at least {size} records share one instant, so time does not lead past them; raise rest.page_size"),
+                        what: format!(
+                            "at least {size} records share one instant, so time does not lead past them; raise rest.page_size"
+                        ),
                     }),
                 }
             }
@@ -374,7 +386,10 @@ impl Connector for RestConnector {
         if position.page >= self.config.max_pages {
             return Err(ConnectorError::Input {
                 place: format!("GET {url}"),
-                what: format!("paging does not end after {} pages; correct rest.paging or raise rest.max_pages", position.page),
+                what: format!(
+                    "paging does not end after {} pages; correct rest.paging or raise rest.max_pages",
+                    position.page
+                ),
             });
         }
         let answer = match self.fetcher.get(&url, "application/json", now).await {
@@ -435,8 +450,20 @@ pub(crate) fn address(base: &str, path: &str) -> Result<Url, String> {
 
 /// What a JSON object says about an error, when it looks like one.
 pub(crate) fn said(object: &str) -> Option<String> {
-    let names = ["code", "error.code", "status", "error", "errors", "message", "error.message", "description", "detail", "error_description", "error.error_msg"]
-        .map(str::to_owned);
+    let names = [
+        "code",
+        "error.code",
+        "status",
+        "error",
+        "errors",
+        "message",
+        "error.message",
+        "description",
+        "detail",
+        "error_description",
+        "error.error_msg",
+    ]
+    .map(str::to_owned);
     let found = pick(object.as_bytes(), &names).ok()?;
     let words: Vec<&str> = found
         .iter()
@@ -466,7 +493,8 @@ fn next_link(headers: &HeaderMap) -> Option<String> {
             let (target, about) = link.trim().strip_prefix('<')?.split_once('>')?;
             let next = about.split(';').any(|part| {
                 part.trim().split_once('=').is_some_and(|(name, rel)| {
-                    name.trim().eq_ignore_ascii_case("rel") && rel.trim().trim_matches('"').split(' ').any(|r| r == "next")
+                    name.trim().eq_ignore_ascii_case("rel")
+                        && rel.trim().trim_matches('"').split(' ').any(|r| r == "next")
                 })
             });
             if next {
