@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use ahual_ingest::{Found, IntakeConfig, Item, Refused, build};
-use chrono::Utc;
 use ahual_schemas::sealing::Sealer;
+use chrono::Utc;
 
 /// The folder of shared data; a missing one is a visible skip, or a failure under CI.
 fn shared() -> Option<PathBuf> {

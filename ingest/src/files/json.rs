@@ -135,7 +135,7 @@ mod tests {
         );
         assert_eq!(
             records(r#"{"a":{"b":[{"x":1}, 7]}}"#, Some("a.b")).unwrap(),
-            [r#"{"x":1}"#, "element 2 (byte 19) is not an object"]
+            [r#"{"x":1}"#, "element 2 (byte 20) is not an object"]
         );
     }
 

@@ -27,9 +27,9 @@ use url::Url;
 pub use self::config::{Open311Config, Rescan, Wire};
 use crate::config::{ConfigError, LimitsConfig, setting};
 use crate::connector::{Connector, ConnectorError, Cursor, Description, Found, Item, Page, Refused, Replay};
-use crate::http::{Answer, Fetcher, excerpt, web_page};
+use crate::http::{Answer, Fetcher, excerpt, said, web_page};
 use crate::identity::{Identity, Picked, pick, pick_raw};
-use crate::rest::{address, is_error, said};
+use crate::rest::address;
 use crate::seen::Seen;
 
 const SHAPE: u32 = 1;
@@ -218,8 +218,7 @@ impl Open311Connector {
         }
         let raws: Vec<&RawValue> =
             serde_json::from_str(array.get()).map_err(|_| unreadable(excerpt(&answer.body), "a GeoReport array"))?;
-        if !raws.is_empty() && raws.iter().all(|raw| is_error(raw.get())) {
-            let said = raws.iter().filter_map(|raw| said(raw.get())).collect::<Vec<_>>().join("; ");
+        if let Some(said) = said(array.get()) {
             return Err(ConnectorError::Said { what: what(), said });
         }
         // What is no object stays as it is, to be set aside.

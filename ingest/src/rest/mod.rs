@@ -10,7 +10,6 @@ mod config;
 mod tests;
 mod times;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,7 +27,7 @@ use self::times::TimeShape;
 use crate::config::{ConfigError, LimitsConfig, setting};
 use crate::connector::{Connector, ConnectorError, Cursor, Description, Found, Item, Page, Refused, Replay};
 pub use crate::http::AuthConfig;
-use crate::http::{Answer, Fetcher, excerpt, web_page};
+use crate::http::{Answer, Fetcher, excerpt, said, web_page};
 use crate::identity::{Identity, Picked, pick, pick_raw};
 use crate::seen::Seen;
 
@@ -307,7 +306,7 @@ impl RestConnector {
             .iter()
             .map(|raw| {
                 let nameless = self.identity.column_id(raw.get().as_bytes()).is_none();
-                said(raw.get()).filter(|_| nameless && is_error(raw.get()))
+                said(raw.get()).filter(|_| nameless)
             })
             .collect();
         match errors {
@@ -446,44 +445,6 @@ pub(crate) fn address(base: &str, path: &str) -> Result<Url, String> {
         url.set_path(&whole);
     }
     Ok(url)
-}
-
-/// What a JSON object says about an error, when it looks like one.
-pub(crate) fn said(object: &str) -> Option<String> {
-    let names = [
-        "code",
-        "error.code",
-        "status",
-        "error",
-        "errors",
-        "message",
-        "error.message",
-        "description",
-        "detail",
-        "error_description",
-        "error.error_msg",
-    ]
-    .map(str::to_owned);
-    let found = pick(object.as_bytes(), &names).ok()?;
-    let words: Vec<&str> = found
-        .iter()
-        .filter_map(|picked| if let Picked::Text(text) = picked { Some(text.as_str()) } else { None })
-        .collect();
-    let nested = found.iter().any(|picked| *picked == Picked::Nested);
-    if words.is_empty() && !nested {
-        return None;
-    }
-    let text = if words.is_empty() { object.to_owned() } else { words.join(" ") };
-    Some(text[..text.floor_char_boundary(300)].to_owned())
-}
-
-/// Whether a JSON object holds nothing but words of an error.
-pub(crate) fn is_error(object: &str) -> bool {
-    const WORDS: [&str; 9] =
-        ["code", "error", "errors", "message", "description", "detail", "status", "title", "error_description"];
-    let Ok(keys) = serde_json::from_str::<BTreeMap<String, &RawValue>>(object) else { return false };
-    keys.keys().all(|key| WORDS.contains(&key.as_str()))
-        && ["code", "error", "errors", "message"].iter().any(|word| keys.contains_key(*word))
 }
 
 /// The target of `rel="next"`.
