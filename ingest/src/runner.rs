@@ -379,6 +379,9 @@ impl Runner {
             }
         }
         let set_aside = dead.len() as u64;
+        if set_aside > 0 {
+            tracing::warn!(source = %self.name, set_aside, "set aside with their reasons in dead-letters");
+        }
         for batch in batches(dead.into_iter().map(|letter| (letter, ())).collect()).into_iter().rev() {
             let letters = batch.into_iter().map(|(letter, ())| letter).collect();
             match self.append(DEAD_LETTERS, letters, stop).await? {
@@ -426,7 +429,7 @@ impl Runner {
             delivery: self.delivery(delivery, &refused.bytes, drifting),
             payload: refused.bytes.slice(..refused.bytes.len().min(room)),
         };
-        tracing::warn!(source = %self.name, delivery = %letter.delivery, reason = %letter.reason, "set aside");
+        tracing::debug!(source = %self.name, delivery = %letter.delivery, reason = %letter.reason, "set aside");
         letter.seal(&self.sealer).map_err(|source| self.cannot_seal(source))
     }
 
@@ -580,3 +583,13 @@ fn chain(error: &dyn std::error::Error) -> String {
     line
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever wires the runner spawns it.
+    #[allow(dead_code)]
+    fn a_run_can_be_spawned(runner: Runner) -> impl Future<Output = Result<RunSummary, RunError>> + Send {
+        runner.run(CancellationToken::new(), Mode::Once)
+    }
+}
