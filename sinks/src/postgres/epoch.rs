@@ -144,7 +144,7 @@ impl Epochs {
             .split(',')
             .map(|name| name.trim().trim_matches('"'))
             .find(|name| catalog.schema(name).is_some())
-            .unwrap_or(&options.default_schema)
+            .unwrap_or(options.default_schema.as_str())
             .to_owned();
         let list = MemoryCatalogProviderList::new();
         list.register_catalog(DATABASE.to_owned(), Arc::new(catalog));
