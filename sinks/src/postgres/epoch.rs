@@ -58,11 +58,7 @@ impl Newest {
 }
 
 impl CatalogProviderList for Newest {
-    fn register_catalog(
-        &self,
-        name: String,
-        catalog: Arc<dyn CatalogProvider>,
-    ) -> Option<Arc<dyn CatalogProvider>> {
+    fn register_catalog(&self, name: String, catalog: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
         self.list().register_catalog(name, catalog)
     }
 
