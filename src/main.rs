@@ -1,5 +1,57 @@
-//! `ahual`: the data pipeline of a situational centre.
+//! `ahual`: the data pipeline of a situational centre. This crate wires; the stages
+//! live in `ingest`, `transform` and `sinks`.
 
+mod cli;
+mod commands;
+mod config;
+mod output;
+mod pipeline;
 mod simulate;
+mod sources;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,ahual=info")),
+        )
+        .init();
+    // Two providers end up in the tree; without a choice the first TLS handshake fails.
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        tracing::debug!("a TLS provider was installed already");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::message(&format!("error: the runtime did not start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(dispatch(cli.command)) {
+        Ok(code) => code,
+        Err(error) => {
+            output::message(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run(arguments) => commands::run::run(arguments).await?,
+        Command::Query(arguments) => commands::query::run(arguments).await?,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "ahual", &mut std::io::stdout());
+        }
+        _ => anyhow::bail!("not yet"),
+    }
+    Ok(ExitCode::SUCCESS)
+}

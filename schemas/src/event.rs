@@ -207,7 +207,7 @@ crate::table! {
         pub record_id: String,
         /// Content of that record ([`crate::record::header::CONTENT`]).
         pub content_id: String,
-        /// Delivery of that record (hash of where it was found).
+        /// Where that copy of the record was found (file and row, page and index).
         pub delivery_id: String,
         /// Occurrence number of that record.
         pub occurrence: i32,

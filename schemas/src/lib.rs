@@ -10,6 +10,7 @@ pub mod feed;
 pub mod log;
 pub mod record;
 pub mod sealing;
+pub mod secret;
 pub mod table;
 pub mod tables;
 

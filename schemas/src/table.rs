@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array, StringArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array, StringArray,
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, TimeUnit};
@@ -92,6 +92,7 @@ macro_rules! cell {
 }
 
 cell!(String, StringArray, DataType::Utf8, |v| v.as_str(), |v| v.to_owned(), |a| a);
+cell!(Vec<u8>, BinaryArray, DataType::Binary, |v| v.as_slice(), |v| v.to_vec(), |a| a);
 cell!(i64, Int64Array, DataType::Int64, |v| *v, |v| v, |a| a);
 cell!(i32, Int32Array, DataType::Int32, |v| *v, |v| v, |a| a);
 cell!(f64, Float64Array, DataType::Float64, |v| *v, |v| v, |a| a);

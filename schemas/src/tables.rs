@@ -216,7 +216,7 @@ crate::table! {
         pub sealing: String,
         /// Media type before sealing.
         pub content_type: String,
-        /// Sealed bytes, base64.
-        pub payload: String,
+        /// Sealed bytes.
+        pub payload: Vec<u8>,
     }
 }

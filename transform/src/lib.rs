@@ -1,3 +1,13 @@
 //! Turns raw records into events, cases and figures.
 
+pub mod catalog;
+pub mod decode;
+pub mod figures;
+pub mod fold;
+pub mod functions;
+pub mod index;
+pub mod job;
+pub mod lake;
+pub mod mapping;
+pub mod readers;
 pub mod reading;

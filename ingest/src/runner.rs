@@ -1,0 +1,582 @@
+//! One runner for every connector. It alone retries, waits, limits the rate, appends
+//! and remembers where a source stands.
+//!
+//! The law: the cursor of a page is saved only after every record of the page is
+//! durable in the log, or set aside with its bytes and the reason. Whatever fails in
+//! between, the page is read again under the same identities.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ahual_schemas::log::{DEAD_LETTERS, MAX_RECORD_BYTES, TopicKind, raw_topic};
+use ahual_schemas::record::SetAside;
+use ahual_schemas::sealing::{Sealer, SealingError};
+use ahual_schemas::{Advice, Log, LogError, NewRecord, RawRecord};
+use backon::{BackoffBuilder, ExponentialBuilder};
+use chrono::{DateTime, Utc};
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Door, LimitsConfig};
+use crate::connector::{Connector, ConnectorError, Cursor, Found, Item, Page, Refused, Replay};
+use crate::identity::Identity;
+use crate::state::{CursorStore, StateError};
+
+/// Records appended in one call hold about this many bytes at most.
+const APPEND_BYTES: usize = 16 * 1024 * 1024;
+/// A reason is cut at this many bytes.
+const MAX_REASON_BYTES: usize = 2_000;
+/// Room kept in a dead letter for sealing, key and headers.
+const ENVELOPE_BYTES: usize = 64 * 1024;
+
+/// When a run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// When the source is drained.
+    Once,
+    /// When it is told to stop, or when a source that can give nothing new is drained.
+    Follow,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct RunSummary {
+    /// Source.
+    pub name: String,
+    /// Pages read.
+    pub pages: u64,
+    /// Records made durable.
+    pub records: u64,
+    /// Things set aside with a reason.
+    pub set_aside: u64,
+    /// Whether the source had nothing more when the run ended.
+    pub drained: bool,
+}
+
+/// How a source is doing, for `ops.sources`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SourceStatus {
+    /// Source.
+    pub name: String,
+    /// Connector.
+    pub kind: &'static str,
+    /// How records are named: `columns`, `content` or `row`.
+    pub identity: &'static str,
+    /// What it is doing, in words.
+    pub state: String,
+    /// Last time a page was read and made durable (an empty one counts).
+    pub last_success_at: Option<DateTime<Utc>>,
+    /// Pages read by this process.
+    pub pages: u64,
+    /// Records made durable by this process.
+    pub records: u64,
+    /// Things set aside by this process.
+    pub set_aside: u64,
+    /// Failures in a row.
+    pub failures: u32,
+    /// What went wrong last; empty again after a success.
+    pub error: Option<String>,
+    /// Whether the last page was the last there was.
+    pub drained: bool,
+    /// Where the source stands, in words.
+    pub cursor: Option<String>,
+}
+
+/// Why a run ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The source needs a person.
+    #[error("source {name} stopped")]
+    Stopped {
+        /// Source.
+        name: String,
+        /// Why.
+        #[source]
+        source: ConnectorError,
+    },
+    /// The source failed too often in a row.
+    #[error("source {name} gave up after {attempts} failures in a row")]
+    GaveUp {
+        /// Source.
+        name: String,
+        /// How often.
+        attempts: u32,
+        /// The last failure.
+        #[source]
+        source: ConnectorError,
+    },
+    /// The log refuses.
+    #[error("source {name} cannot append to the log")]
+    Log {
+        /// Source.
+        name: String,
+        /// Why.
+        #[source]
+        source: LogError,
+    },
+    /// The cursor cannot be read or saved.
+    #[error("source {name} cannot keep its cursor")]
+    State {
+        /// Source.
+        name: String,
+        /// Why.
+        #[source]
+        source: StateError,
+    },
+    /// Payloads cannot be sealed.
+    #[error("source {name} cannot seal its records")]
+    Sealing {
+        /// Source.
+        name: String,
+        /// Why.
+        #[source]
+        source: SealingError,
+    },
+}
+
+impl RunError {
+    /// What to do about it.
+    pub fn advice(&self) -> Advice {
+        match self {
+            Self::GaveUp { .. } => Advice::RetryAfter(Duration::from_secs(60)),
+            Self::Log { source, .. } => match source.advice() {
+                Advice::SetAside => Advice::Stop,
+                other => other,
+            },
+            Self::Stopped { .. } | Self::State { .. } | Self::Sealing { .. } => Advice::Stop,
+        }
+    }
+}
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, Ticks, NoOpMiddleware<Duration>>;
+
+/// The runner's clock as the rate limiter wants it.
+#[derive(Clone)]
+struct Ticks(Arc<dyn Clock>);
+
+impl governor::clock::Clock for Ticks {
+    type Instant = Duration;
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// Runs one source.
+pub struct Runner {
+    name: String,
+    connector: Box<dyn Connector>,
+    identity: Arc<Identity>,
+    limits: LimitsConfig,
+    log: Arc<dyn Log>,
+    sealer: Sealer,
+    state: Arc<CursorStore>,
+    clock: Arc<dyn Clock>,
+    limiter: Option<Limiter>,
+    status: watch::Sender<SourceStatus>,
+}
+
+/// Whether to go on.
+enum Wait {
+    Over,
+    Stopped,
+}
+
+impl Runner {
+    /// A runner for `door`.
+    pub fn new(door: Door, log: Arc<dyn Log>, sealer: Sealer, state: Arc<CursorStore>) -> Self {
+        Self::with_clock(door, log, sealer, state, Arc::new(SystemClock::default()))
+    }
+
+    /// A runner whose time is told by `clock`.
+    pub fn with_clock(
+        door: Door,
+        log: Arc<dyn Log>,
+        sealer: Sealer,
+        state: Arc<CursorStore>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let limiter = door
+            .limits
+            .rate_limit_per_minute
+            .and_then(NonZeroU32::new)
+            .and_then(|rate| Quota::with_period(Duration::from_secs(60) / rate.get()))
+            .map(|quota| RateLimiter::direct_with_clock(quota, Ticks(Arc::clone(&clock))));
+        let status = SourceStatus {
+            name: door.name.clone(),
+            kind: door.connector.describe().kind,
+            identity: door.identity.way(),
+            state: "starting".to_owned(),
+            last_success_at: None,
+            pages: 0,
+            records: 0,
+            set_aside: 0,
+            failures: 0,
+            error: None,
+            drained: false,
+            cursor: None,
+        };
+        Self {
+            name: door.name,
+            connector: door.connector,
+            identity: door.identity,
+            limits: door.limits,
+            log,
+            sealer,
+            state,
+            clock,
+            limiter,
+            status: watch::Sender::new(status),
+        }
+    }
+
+    /// How the source is doing, live; outlives the run.
+    pub fn status(&self) -> watch::Receiver<SourceStatus> {
+        self.status.subscribe()
+    }
+
+    /// Reads pages until `stop`, until drained (by `mode`), or until an error that needs
+    /// a person. Nothing is lost by dropping the future: the next run goes on from the
+    /// saved cursor.
+    pub async fn run(mut self, stop: CancellationToken, mode: Mode) -> Result<RunSummary, RunError> {
+        let ended = self.work(&stop, mode).await;
+        self.status.send_modify(|status| match &ended {
+            Ok(()) => status.state = if status.drained { "drained" } else { "stopped" }.to_owned(),
+            Err(error) => {
+                status.state = "stopped by an error".to_owned();
+                status.error = Some(chain(error));
+            }
+        });
+        ended?;
+        let status = self.status.borrow();
+        Ok(RunSummary {
+            name: self.name.clone(),
+            pages: status.pages,
+            records: status.records,
+            set_aside: status.set_aside,
+            drained: status.drained,
+        })
+    }
+
+    async fn work(&mut self, stop: &CancellationToken, mode: Mode) -> Result<(), RunError> {
+        let Some(()) = self.create_topics(stop).await? else { return Ok(()) };
+        let mut cursor = self.load().await?;
+        let endless = self.connector.describe().endless;
+        loop {
+            let Some(page) = self.read(cursor.as_ref(), stop, mode).await? else { return Ok(()) };
+            let Some((records, set_aside)) = self.make_durable(&page, stop).await? else { return Ok(()) };
+            if cursor.as_ref() != Some(&page.cursor) {
+                self.save(page.cursor.clone()).await?;
+                cursor = Some(page.cursor);
+            }
+            let now = self.clock.now();
+            let summary = cursor.as_ref().map(|cursor| self.connector.summarise(cursor));
+            self.status.send_modify(|status| {
+                status.pages += 1;
+                status.records += records;
+                status.set_aside += set_aside;
+                status.last_success_at = Some(now);
+                status.failures = 0;
+                status.error = None;
+                status.drained = !page.more;
+                status.state = if page.more { "reading" } else { "idle" }.to_owned();
+                status.cursor = summary;
+            });
+            if page.more {
+                if stop.is_cancelled() {
+                    return Ok(());
+                }
+                continue;
+            }
+            if mode == Mode::Once || !endless {
+                return Ok(());
+            }
+            if let Wait::Stopped = self.wait(self.limits.poll_every(), stop).await {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One page, tried until it comes. `None` when told to stop.
+    async fn read(
+        &mut self,
+        cursor: Option<&Cursor>,
+        stop: &CancellationToken,
+        mode: Mode,
+    ) -> Result<Option<Page>, RunError> {
+        let mut backoff = self.backoff();
+        let mut attempts = 0;
+        loop {
+            if let Wait::Stopped = self.wait_for_rate(stop).await {
+                return Ok(None);
+            }
+            let now = self.clock.now();
+            let answer = tokio::select! {
+                answer = self.connector.next_page(cursor, now) => answer,
+                () = stop.cancelled() => return Ok(None),
+            };
+            let error = match answer {
+                Ok(page) => return Ok(Some(page)),
+                Err(error) => error,
+            };
+            attempts += 1;
+            let Advice::RetryAfter(asked) = error.advice() else {
+                return Err(RunError::Stopped { name: self.name.clone(), source: error });
+            };
+            let wait = asked.max(backoff.next().unwrap_or(self.limits.retry_most()));
+            tracing::warn!(source = %self.name, attempts, wait_ms = wait.as_millis() as u64, error = %chain(&error), "page could not be read");
+            self.status.send_modify(|status| {
+                status.failures = attempts;
+                status.error = Some(chain(&error));
+                status.state = format!("waiting {} s to try again", wait.as_secs().max(1));
+            });
+            if mode == Mode::Once && attempts >= self.limits.give_up_after {
+                return Err(RunError::GaveUp { name: self.name.clone(), attempts, source: error });
+            }
+            if let Wait::Stopped = self.wait(wait, stop).await {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Appends the page; returns how many records and how much was set aside, `None`
+    /// when told to stop before all was durable.
+    async fn make_durable(&self, page: &Page, stop: &CancellationToken) -> Result<Option<(u64, u64)>, RunError> {
+        let drifting = self.connector.describe().replay == Replay::Latest;
+        let mut records = Vec::new();
+        let mut dead = Vec::new();
+        for item in &page.items {
+            match item {
+                Item::Record(found) => match self.seal(found, drifting)? {
+                    Ok(record) => records.push((record, found)),
+                    Err(reason) => dead.push(self.dead_letter(&refused(found, reason), drifting)?),
+                },
+                Item::SetAside(refused) => dead.push(self.dead_letter(refused, drifting)?),
+            }
+        }
+        let topic = raw_topic(&self.name);
+        let mut appended = 0;
+        // Batches still to append, the first one last.
+        let mut waiting = batches(records);
+        while let Some(batch) = waiting.pop() {
+            let copies = batch.iter().map(|(record, _)| record.clone()).collect();
+            match self.append(&topic, copies, stop).await? {
+                Appended::Durable => appended += batch.len() as u64,
+                Appended::Stopped => return Ok(None),
+                Appended::TooLarge(error) => match <[_; 1]>::try_from(batch) {
+                    Ok([(_, found)]) => dead.push(self.dead_letter(&refused(found, error.to_string()), drifting)?),
+                    Err(mut batch) => {
+                        let later = batch.split_off(batch.len() / 2);
+                        waiting.push(later);
+                        waiting.push(batch);
+                    }
+                },
+            }
+        }
+        let set_aside = dead.len() as u64;
+        for batch in batches(dead.into_iter().map(|letter| (letter, ())).collect()).into_iter().rev() {
+            let letters = batch.into_iter().map(|(letter, ())| letter).collect();
+            match self.append(DEAD_LETTERS, letters, stop).await? {
+                Appended::Durable => {}
+                Appended::Stopped => return Ok(None),
+                Appended::TooLarge(source) => return Err(RunError::Log { name: self.name.clone(), source }),
+            }
+        }
+        Ok(Some((appended, set_aside)))
+    }
+
+    /// The record sealed for the log, or why it has to be set aside.
+    fn seal(&self, found: &Found, drifting: bool) -> Result<Result<NewRecord, String>, RunError> {
+        let identity = found.identity.as_ref().unwrap_or(&self.identity);
+        let named = match identity.name(found, &self.sealer) {
+            Ok(named) => named,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let raw = RawRecord {
+            source: self.name.clone(),
+            record_id: named.record_id,
+            case_key: named.case_key,
+            delivery: self.delivery(&found.delivery, &found.payload, drifting),
+            occurrence: found.occurrence,
+            content_type: found.content_type.to_owned(),
+            payload: found.payload.clone(),
+        };
+        let record = raw.seal(&self.sealer).map_err(|source| self.cannot_seal(source))?;
+        if record.size() > MAX_RECORD_BYTES {
+            let reason = format!(
+                "record of {} bytes is over the log's limit of {MAX_RECORD_BYTES}; its first bytes are kept",
+                record.size()
+            );
+            return Ok(Err(reason));
+        }
+        Ok(Ok(record))
+    }
+
+    fn dead_letter(&self, refused: &Refused, drifting: bool) -> Result<NewRecord, RunError> {
+        let delivery = cut_text(&refused.delivery, MAX_REASON_BYTES);
+        let room = MAX_RECORD_BYTES - ENVELOPE_BYTES;
+        let letter = SetAside {
+            source: self.name.clone(),
+            reason: cut_text(&refused.reason, MAX_REASON_BYTES).to_owned(),
+            delivery: self.delivery(delivery, &refused.bytes, drifting),
+            payload: refused.bytes.slice(..refused.bytes.len().min(room)),
+        };
+        tracing::warn!(source = %self.name, delivery = %letter.delivery, reason = %letter.reason, "set aside");
+        letter.seal(&self.sealer).map_err(|source| self.cannot_seal(source))
+    }
+
+    /// Where places shift, a place alone does not say which delivery it was: the content
+    /// found there is part of the name.
+    fn delivery(&self, place: &str, content: &[u8], drifting: bool) -> String {
+        if drifting { format!("{place}~{}", &self.sealer.content_id(content)[..8]) } else { place.to_owned() }
+    }
+
+    fn cannot_seal(&self, source: SealingError) -> RunError {
+        RunError::Sealing { name: self.name.clone(), source }
+    }
+
+    async fn append(
+        &self,
+        topic: &str,
+        records: Vec<NewRecord>,
+        stop: &CancellationToken,
+    ) -> Result<Appended, RunError> {
+        let mut backoff = self.backoff();
+        loop {
+            let Err(error) = self.log.append(topic, records.clone()).await else { return Ok(Appended::Durable) };
+            match error.advice() {
+                Advice::Stop => return Err(RunError::Log { name: self.name.clone(), source: error }),
+                Advice::SetAside => return Ok(Appended::TooLarge(error)),
+                Advice::RetryAfter(asked) => {
+                    let wait = asked.max(backoff.next().unwrap_or(self.limits.retry_most()));
+                    self.log_is_away(&error, wait);
+                    if let Wait::Stopped = self.wait(wait, stop).await {
+                        return Ok(Appended::Stopped);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn create_topics(&self, stop: &CancellationToken) -> Result<Option<()>, RunError> {
+        for topic in [raw_topic(&self.name), DEAD_LETTERS.to_owned()] {
+            let mut backoff = self.backoff();
+            while let Err(error) = self.log.create_topic(&topic, TopicKind::Stream).await {
+                let Advice::RetryAfter(asked) = error.advice() else {
+                    return Err(RunError::Log { name: self.name.clone(), source: error });
+                };
+                let wait = asked.max(backoff.next().unwrap_or(self.limits.retry_most()));
+                self.log_is_away(&error, wait);
+                if let Wait::Stopped = self.wait(wait, stop).await {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(()))
+    }
+
+    fn log_is_away(&self, error: &LogError, wait: Duration) {
+        tracing::warn!(source = %self.name, wait_ms = wait.as_millis() as u64, error = %chain(error), "log does not take records");
+        self.status.send_modify(|status| {
+            status.error = Some(chain(error));
+            status.state = "waiting for the log".to_owned();
+        });
+    }
+
+    async fn load(&self) -> Result<Option<Cursor>, RunError> {
+        let (state, name) = (Arc::clone(&self.state), self.name.clone());
+        self.kept(tokio::task::spawn_blocking(move || state.load(&name)).await)
+    }
+
+    async fn save(&self, cursor: Cursor) -> Result<(), RunError> {
+        let (state, name) = (Arc::clone(&self.state), self.name.clone());
+        self.kept(tokio::task::spawn_blocking(move || state.save(&name, &cursor)).await)
+    }
+
+    fn kept<T>(&self, answer: Result<Result<T, StateError>, tokio::task::JoinError>) -> Result<T, RunError> {
+        let answer = answer.unwrap_or_else(|e| {
+            Err(StateError::Unreadable { source_name: self.name.clone(), what: format!("the store's task ended: {e}") })
+        });
+        answer.map_err(|source| RunError::State { name: self.name.clone(), source })
+    }
+
+    fn backoff(&self) -> impl Iterator<Item = Duration> + use<> {
+        ExponentialBuilder::new()
+            .with_min_delay(self.limits.retry_first())
+            .with_max_delay(self.limits.retry_most())
+            .with_factor(2.0)
+            .with_jitter()
+            .without_max_times()
+            .build()
+    }
+
+    async fn wait_for_rate(&self, stop: &CancellationToken) -> Wait {
+        let Some(limiter) = &self.limiter else { return Wait::Over };
+        while let Err(too_soon) = limiter.check() {
+            if let Wait::Stopped = self.wait(too_soon.wait_time_from(self.clock.elapsed()), stop).await {
+                return Wait::Stopped;
+            }
+        }
+        Wait::Over
+    }
+
+    async fn wait(&self, wait: Duration, stop: &CancellationToken) -> Wait {
+        tokio::select! {
+            () = self.clock.sleep(wait) => Wait::Over,
+            () = stop.cancelled() => Wait::Stopped,
+        }
+    }
+}
+
+enum Appended {
+    Durable,
+    Stopped,
+    TooLarge(LogError),
+}
+
+fn refused(found: &Found, reason: String) -> Refused {
+    Refused { reason, delivery: found.delivery.clone(), bytes: found.payload.clone() }
+}
+
+/// Records in batches of about [`APPEND_BYTES`], the first batch last.
+fn batches<T>(records: Vec<(NewRecord, T)>) -> Vec<Vec<(NewRecord, T)>> {
+    let mut all = Vec::new();
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    for (record, with) in records {
+        let size = record.size();
+        if bytes + size > APPEND_BYTES && !batch.is_empty() {
+            all.push(std::mem::take(&mut batch));
+            bytes = 0;
+        }
+        bytes += size;
+        batch.push((record, with));
+    }
+    if !batch.is_empty() {
+        all.push(batch);
+    }
+    all.reverse();
+    all
+}
+
+fn cut_text(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
+}
+
+/// An error and its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}
+

@@ -1,0 +1,171 @@
+//! A reading that tests script: tables in memory, a feed that grows when told.
+
+#![allow(dead_code)]
+
+use std::sync::{Arc, Mutex};
+
+use ahual_schemas::feed::{FeedEntry, FeedPosition};
+use ahual_schemas::table::{At, Day};
+use ahual_schemas::tables::Case;
+use ahual_transform::reading::{FeedPage, FigureQuery, MetricInfo, ReadError, Reading};
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use datafusion::catalog::{MemTable, MemorySchemaProvider, SchemaProvider};
+use datafusion::prelude::SessionContext;
+use tokio::sync::watch;
+
+pub struct Fake {
+    cases: Mutex<Vec<Case>>,
+    feed: Mutex<Vec<FeedEntry>>,
+    head: watch::Sender<Option<FeedPosition>>,
+    pub ready: Mutex<Result<(), String>>,
+    pub published: Mutex<bool>,
+    pub broken: Mutex<bool>,
+    pub asked: Mutex<Vec<FigureQuery>>,
+    pub sessions: Mutex<usize>,
+}
+
+impl Fake {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            cases: Mutex::default(),
+            feed: Mutex::default(),
+            head: watch::Sender::new(None),
+            ready: Mutex::new(Ok(())),
+            published: Mutex::new(true),
+            broken: Mutex::new(false),
+            asked: Mutex::default(),
+            sessions: Mutex::default(),
+        })
+    }
+
+    /// Publishes an epoch with these many cases.
+    pub fn publish_cases(&self, count: usize) {
+        *self.cases.lock().unwrap() = (0..count).map(case).collect();
+    }
+
+    /// Publishes a batch of entries as version `version`.
+    pub fn publish(&self, version: i64, count: u32) {
+        let entries = (0..count).map(|ordinal| entry(version, ordinal));
+        self.feed.lock().unwrap().extend(entries);
+        self.head.send_replace(Some(FeedPosition { version, ordinal: count - 1 }));
+    }
+
+    pub fn positions(&self) -> Vec<String> {
+        self.feed.lock().unwrap().iter().map(|entry| entry.position.to_string()).collect()
+    }
+}
+
+pub fn entry(version: i64, ordinal: u32) -> FeedEntry {
+    FeedEntry {
+        position: FeedPosition { version, ordinal },
+        metric: "completion".into(),
+        source: "call-centre".into(),
+        body: Some(format!("body-{ordinal}")),
+        category: None,
+        territory: None,
+        day: Some("2024-03-01".into()),
+        numerator: version,
+        denominator: version + i64::from(ordinal),
+        n: version + i64::from(ordinal),
+    }
+}
+
+pub fn case(number: usize) -> Case {
+    Case {
+        case_id: format!("call-centre:{number}"),
+        source: "call-centre".into(),
+        regime: Some("request_109".into()),
+        status: None,
+        state: "open".into(),
+        outcome: None,
+        category: Some("roads".into()),
+        body: Some("Road Service".into()),
+        territory: None,
+        received_at: Some(At(1_700_000_000_000_000)),
+        received_on: Some(Day(19_675)),
+        first_response_at: None,
+        due_at: None,
+        due_on: None,
+        original_due_at: None,
+        original_due_on: None,
+        due_compare: None,
+        first_closed_at: None,
+        closed_at: None,
+        closed_on: None,
+        reopened: 0,
+        transfers: 0,
+        extended: false,
+        paused_us: 0,
+        parent_case_id: None,
+        score: None,
+        longitude: Some(73.1),
+        latitude: Some(49.8),
+        flaws: None,
+        attributes: None,
+        events: 1,
+        first_appended_at: At(1_700_000_000_000_000),
+        last_appended_at: At(1_700_000_000_000_000),
+        folded_version: 1,
+    }
+}
+
+#[async_trait]
+impl Reading for Fake {
+    async fn session(&self) -> Result<SessionContext, ReadError> {
+        *self.sessions.lock().unwrap() += 1;
+        if !*self.published.lock().unwrap() {
+            return Err(ReadError::NotPublished);
+        }
+        let context = SessionContext::new();
+        let core = MemorySchemaProvider::new();
+        let batch = Case::to_batch(&self.cases.lock().unwrap()).unwrap();
+        let table = MemTable::try_new(Case::schema(), vec![vec![batch]]).unwrap();
+        core.register_table("cases".into(), Arc::new(table)).unwrap();
+        context.catalog("datafusion").unwrap().register_schema("core", Arc::new(core)).unwrap();
+        Ok(context)
+    }
+
+    fn metrics(&self) -> Vec<MetricInfo> {
+        ["clearance", "completion"]
+            .map(|name| MetricInfo {
+                name: name.into(),
+                title: format!("The <{name}>"),
+                unit: "ratio".into(),
+                description: "Closed over received.".into(),
+            })
+            .into()
+    }
+
+    async fn figures(&self, query: &FigureQuery) -> Result<Vec<RecordBatch>, ReadError> {
+        self.asked.lock().unwrap().push(query.clone());
+        if *self.broken.lock().unwrap() {
+            return Err(ReadError::Failed { doing: "read /secret/place", source: "disk on fire".into() });
+        }
+        if !*self.published.lock().unwrap() {
+            return Err(ReadError::NotPublished);
+        }
+        let rows = "SELECT * FROM (VALUES ('roads', 3::BIGINT, 4::BIGINT, 4::BIGINT), (NULL, 1, 2, 2)) \
+                    AS f(body, numerator, denominator, n)";
+        let sql = format!("SELECT *, to_timestamp_micros(1700000000000000) AT TIME ZONE 'UTC' AS as_of FROM ({rows})");
+        let failed =
+            |source: datafusion::error::DataFusionError| ReadError::Failed { doing: "compute", source: source.into() };
+        SessionContext::new().sql(&sql).await.map_err(failed)?.collect().await.map_err(failed)
+    }
+
+    async fn feed_after(&self, position: Option<FeedPosition>, limit: usize) -> Result<FeedPage, ReadError> {
+        let feed = self.feed.lock().unwrap();
+        let mut rest = feed.iter().filter(|entry| position.is_none_or(|position| entry.position > position));
+        // Small pages, so that paging is met.
+        let entries: Vec<_> = rest.by_ref().take(limit.min(3)).cloned().collect();
+        Ok(FeedPage { entries, more: rest.next().is_some() })
+    }
+
+    fn feed_head(&self) -> watch::Receiver<Option<FeedPosition>> {
+        self.head.subscribe()
+    }
+
+    fn readiness(&self) -> Result<(), String> {
+        self.ready.lock().unwrap().clone()
+    }
+}

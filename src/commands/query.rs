@@ -1,0 +1,33 @@
+//! `ahual query`: one question in SQL, answered from the lake.
+
+use ahual_schemas::At;
+use ahual_transform::catalog::{Catalog, Moment};
+use anyhow::Context;
+
+use crate::cli;
+use crate::config::Config;
+use crate::{output, pipeline, sources};
+
+/// Answers the question.
+pub async fn run(arguments: cli::Query) -> anyhow::Result<()> {
+    let config = Config::load(&arguments.deployment.config)?;
+    let zone = config.deployment.time_zone;
+    let at = |text: &Option<String>, name: &str| {
+        text.as_deref()
+            .map(|t| cli::moment(t, zone).map(At))
+            .transpose()
+            .map_err(|e| anyhow::anyhow!("--{name}: {e}"))
+    };
+    let moment = Moment { as_of: at(&arguments.as_of, "as-of")?, known_at: at(&arguments.known_at, "known-at")? };
+    let sealer = config.sealer()?;
+    let catalog = Catalog::new(&arguments.deployment.data, pipeline::metrics(&sealer)?, zone);
+    let session = catalog.session(moment).await?;
+    sources::register(&session, &arguments.deployment.data)?;
+    let frame = session.sql(&arguments.sql).await.context("the question does not work")?;
+    let schema = std::sync::Arc::new(frame.schema().as_arrow().clone());
+    let mut batches = frame.collect().await.context("the question could not be answered")?;
+    if batches.is_empty() {
+        batches.push(arrow::record_batch::RecordBatch::new_empty(schema));
+    }
+    output::rows(&batches, arguments.output)
+}

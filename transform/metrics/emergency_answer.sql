@@ -1,0 +1,14 @@
+-- title: Emergency: answer time
+-- unit: microseconds
+-- From the call to its being entered.
+-- One contribution per unit. A missing stamp drops the stage, not the incident; a stamp
+-- before the one it is measured from drops it too. Test, duplicate and cancelled
+-- incidents carry the outcomes 'test', 'duplicate', 'cancelled' and are left out.
+-- numerator = denominator = n: stages measured.
+-- Source: DOMAIN §5, "Emergency stages". Day: local day of the call.
+SELECT p.source, p.body, p.category, p.territory, p.received_on AS day,
+       1 AS numerator, 1 AS denominator,
+       elapsed_us(p.received_at, p.entered_at) AS duration_us, true AS observed
+FROM parts p JOIN cases c ON c.case_id = p.case_id
+WHERE p.received_at IS NOT NULL AND p.entered_at IS NOT NULL AND p.entered_at >= p.received_at
+  AND coalesce(c.outcome, '') NOT IN ('test', 'duplicate', 'cancelled')

@@ -1,0 +1,338 @@
+//! One catalogue for all readers: schemas `raw`, `core`, `metrics`, `ops` over one
+//! published epoch, so that figures of different tables always agree.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use ahual_schemas::event::Event;
+use ahual_schemas::table::{At, ShapeError};
+use ahual_schemas::tables::{Case, Deadline, LedgerRow, Part, RawRow, Segment};
+use arrow::record_batch::RecordBatch;
+use chrono_tz::Tz;
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, TableProvider};
+use datafusion::common::TableReference;
+use datafusion::datasource::MemTable;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::TryStreamExt;
+use tokio::sync::Mutex;
+
+use crate::figures::{Metrics, Subject};
+use crate::fold::{FoldRule, fold};
+use crate::lake::{self, Epoch, LakeError, LakeRoot};
+
+/// Name of the catalogue.
+pub const CATALOG: &str = "ahual";
+/// Schema of unqualified names.
+pub const DEFAULT_SCHEMA: &str = "core";
+/// Event rows folded at a time for a past moment.
+const REFOLD_ROWS: i64 = 2_000_000;
+
+/// Why the catalogue could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// Nothing published.
+    #[error("nothing is published under {0}: run 'ahual run' with this --data directory first")]
+    NotPublished(String),
+    /// The lake.
+    #[error("opening the lake")]
+    Lake(#[from] LakeError),
+    /// The query engine.
+    #[error("preparing the catalogue")]
+    Query(#[from] DataFusionError),
+    /// Rows do not fit their table.
+    #[error("reading events")]
+    Shape(#[from] ShapeError),
+}
+
+/// A moment to read at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// What had happened by then; now when absent.
+    pub as_of: Option<At>,
+    /// What was known by then; now when absent.
+    pub known_at: Option<At>,
+}
+
+type Providers = HashMap<String, Arc<dyn TableProvider>>;
+
+/// Opens sessions over the lake.
+pub struct Catalog {
+    root: LakeRoot,
+    metrics: Metrics,
+    zone: Tz,
+    opened: Mutex<Option<(Epoch, Providers)>>,
+}
+
+impl Catalog {
+    /// A catalogue of the lake under `data_dir`. `zone` is the deployment's.
+    pub fn new(data_dir: &Path, metrics: Metrics, zone: Tz) -> Self {
+        Self { root: LakeRoot::under(data_dir), metrics, zone, opened: Mutex::new(None) }
+    }
+
+    /// The metrics it serves.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The published epoch.
+    pub fn epoch(&self) -> Result<Epoch, CatalogError> {
+        self.root.epoch()?.ok_or_else(|| CatalogError::NotPublished(self.root.path().display().to_string()))
+    }
+
+    async fn providers(&self) -> Result<(Epoch, Providers), CatalogError> {
+        let epoch = self.epoch()?;
+        let mut opened = self.opened.lock().await;
+        if let Some((known, providers)) = opened.as_ref()
+            && *known == epoch
+        {
+            return Ok((epoch, providers.clone()));
+        }
+        let mut providers = HashMap::new();
+        for (name, version) in &epoch.tables {
+            let table = self.root.open_at(name, *version).await?;
+            providers.insert(name.clone(), lake::provider(name, &table).await?);
+        }
+        *opened = Some((epoch.clone(), providers.clone()));
+        Ok((epoch, providers))
+    }
+
+    /// A session over the published epoch, as of `moment`.
+    pub async fn session(&self, moment: Moment) -> Result<SessionContext, CatalogError> {
+        let (epoch, providers) = self.providers().await?;
+        let session = self.empty_session();
+        register(&session, "raw.records", provider(&providers, RawRow::TABLE)?)?;
+        let events = provider(&providers, Event::TABLE)?;
+        register(&session, "ops.deliveries", events)?;
+        if moment == Moment::default() {
+            for name in [Case::TABLE, Segment::TABLE, Deadline::TABLE, Part::TABLE, LedgerRow::TABLE] {
+                let plan = current_rows(&session, name, &providers, epoch.compacted_version).await?;
+                view(&session, name, plan).await?;
+            }
+        } else {
+            self.refold(&session, moment).await?;
+        }
+        let known = moment.known_at.map_or(String::new(), |at| format!(" AND appended_at <= {}", timestamp(at)));
+        let happened = moment.as_of.map_or(String::new(), |at| format!(" AND occurred_at <= {}", timestamp(at)));
+        for (name, sql) in [
+            (
+                "core.events",
+                format!("SELECT * FROM ops.deliveries WHERE kind NOT IN ('seen_again', 'set_aside'){known}{happened}"),
+            ),
+            (
+                "ops.dead_letters",
+                format!(
+                    "SELECT d.source, d.record_id, d.reason, d.delivery_id AS delivery, d.appended_at, d.topic, \
+                     d.partition, d.offset FROM ops.deliveries d WHERE d.kind = 'set_aside'{known}"
+                ),
+            ),
+        ] {
+            let plan = session.sql(&sql).await?.into_unoptimized_plan();
+            view(&session, name, plan).await?;
+        }
+        for metric in self.metrics.iter() {
+            let name = &metric.info.name;
+            let cells = format!("metrics.{name}_cells");
+            let plan = session.sql(&metric.cells_sql(moment.as_of)).await?.into_unoptimized_plan();
+            view(&session, &cells, plan).await?;
+            let by = crate::reading::DIMENSIONS.map(str::to_owned);
+            let sql = metric.figures_sql(&cells, &by, "", moment.as_of);
+            let plan = session.sql(&sql).await?.into_unoptimized_plan();
+            view(&session, &format!("metrics.{name}"), plan).await?;
+        }
+        Ok(session)
+    }
+
+    /// A session whose `cases` (and their rows) are only those still open.
+    pub async fn open_cases(&self) -> Result<SessionContext, CatalogError> {
+        let (epoch, providers) = self.providers().await?;
+        let session = self.empty_session();
+        for name in [Case::TABLE, Segment::TABLE, Deadline::TABLE, Part::TABLE] {
+            let all = format!("ops.all_{}", name.rsplit('.').next().unwrap_or(name));
+            let plan = current_rows(&session, name, &providers, epoch.compacted_version).await?;
+            view(&session, &all, plan).await?;
+            let sql = if name == Case::TABLE {
+                format!("SELECT * FROM {all} WHERE state = 'open'")
+            } else {
+                format!("SELECT * FROM {all} WHERE case_id IN (SELECT case_id FROM ops.all_cases WHERE state = 'open')")
+            };
+            let plan = session.sql(&sql).await?.into_unoptimized_plan();
+            view(&session, name, plan).await?;
+        }
+        Ok(session)
+    }
+
+    fn empty_session(&self) -> SessionContext {
+        let config = SessionConfig::new()
+            .with_default_catalog_and_schema(CATALOG, DEFAULT_SCHEMA)
+            .with_create_default_catalog_and_schema(false)
+            .with_information_schema(true);
+        let session = SessionContext::new_with_config(config);
+        let catalog = MemoryCatalogProvider::new();
+        for schema in ["raw", "core", "metrics", "ops"] {
+            // A new catalogue has no schema that this could replace.
+            let _ = catalog.register_schema(schema, Arc::new(MemorySchemaProvider::new()));
+        }
+        session.register_catalog(CATALOG, Arc::new(catalog));
+        self.metrics.register_functions(&session);
+        session
+    }
+
+    /// Folds every case again as of a past moment, some partitions of the log at a time.
+    async fn refold(&self, session: &SessionContext, moment: Moment) -> Result<(), CatalogError> {
+        let count = session.sql("SELECT count(*) AS n FROM ops.deliveries").await?.collect().await?;
+        let total = count
+            .first()
+            .and_then(|b| b.column(0).as_any().downcast_ref::<arrow::array::Int64Array>())
+            .map_or(0, |a| a.value(0));
+        let passes = total / REFOLD_ROWS + 1;
+        let rule = FoldRule {
+            as_of: moment.as_of,
+            known_at: moment.known_at,
+            zone: self.zone,
+            folded_version: 0,
+        };
+        let mut cases = Vec::new();
+        let mut segments = Vec::new();
+        let mut deadlines = Vec::new();
+        let mut parts = Vec::new();
+        let mut ledger: HashMap<(String, ahual_schemas::Day), LedgerRow> = HashMap::new();
+        for pass in 0..passes {
+            let sql = format!("SELECT * FROM ops.deliveries WHERE partition % {passes} = {pass}");
+            let mut stream = session.sql(&sql).await?.execute_stream().await?;
+            let mut by_case: HashMap<String, Vec<Event>> = HashMap::new();
+            while let Some(batch) = stream.try_next().await? {
+                for row in Event::from_batch(&batch)? {
+                    by_case.entry(row.case_id.clone()).or_default().push(row);
+                }
+            }
+            let mut subject = Subject::default();
+            for rows in by_case.into_values() {
+                let folded = fold(&rows, &rule);
+                subject.push(&folded);
+                for row in folded.ledger {
+                    let slot = ledger.entry((row.source.clone(), row.day)).or_insert_with(|| LedgerRow {
+                        pulled: 0,
+                        stored: 0,
+                        set_aside: 0,
+                        duplicates: 0,
+                        repeats: 0,
+                        ..row.clone()
+                    });
+                    slot.pulled += row.pulled;
+                    slot.stored += row.stored;
+                    slot.set_aside += row.set_aside;
+                    slot.duplicates += row.duplicates;
+                    slot.repeats += row.repeats;
+                }
+            }
+            cases.push(Case::to_batch(&subject.cases).map_err(arrow_error)?);
+            segments.push(Segment::to_batch(&subject.segments).map_err(arrow_error)?);
+            deadlines.push(Deadline::to_batch(&subject.deadlines).map_err(arrow_error)?);
+            parts.push(Part::to_batch(&subject.parts).map_err(arrow_error)?);
+        }
+        let ledger: Vec<LedgerRow> = ledger.into_values().collect();
+        let ledger = vec![LedgerRow::to_batch(&ledger).map_err(arrow_error)?];
+        for (name, batches) in [
+            (Case::TABLE, cases),
+            (Segment::TABLE, segments),
+            (Deadline::TABLE, deadlines),
+            (Part::TABLE, parts),
+            (LedgerRow::TABLE, ledger),
+        ] {
+            register(session, name, memory(batches)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// SQL text of an instant.
+pub fn timestamp(at: At) -> String {
+    format!("arrow_cast({}, 'Timestamp(Microsecond, Some(\"UTC\"))')", at.0)
+}
+
+fn memory(batches: Vec<RecordBatch>) -> Result<Arc<dyn TableProvider>, CatalogError> {
+    let schema = batches.first().map(RecordBatch::schema).unwrap_or_else(Case::schema);
+    Ok(Arc::new(MemTable::try_new(schema, vec![batches])?))
+}
+
+fn arrow_error(e: arrow::error::ArrowError) -> DataFusionError {
+    DataFusionError::ArrowError(Box::new(e), None)
+}
+
+fn reference(name: &str) -> TableReference {
+    match name.split_once('.') {
+        Some((schema, table)) => TableReference::partial(schema.to_owned(), table.to_owned()),
+        None => TableReference::bare(name.to_owned()),
+    }
+}
+
+fn register(session: &SessionContext, name: &str, table: Arc<dyn TableProvider>) -> Result<(), DataFusionError> {
+    session.register_table(reference(name), table).map(|_| ())
+}
+
+async fn view(session: &SessionContext, name: &str, plan: LogicalPlan) -> Result<(), DataFusionError> {
+    let frame = session.execute_logical_plan(plan).await?;
+    session.register_table(reference(name), frame.into_view()).map(|_| ())
+}
+
+fn provider(providers: &Providers, name: &str) -> Result<Arc<dyn TableProvider>, CatalogError> {
+    providers
+        .get(name)
+        .cloned()
+        .ok_or_else(|| LakeError::Damaged { what: format!("the published epoch names no version of {name}") }.into())
+}
+
+/// The newest rows of a derived table, one per key. Up to `compacted` rows are one per
+/// key already; among newer ones, and against older ones, the highest `folded_version`
+/// of the key stands. Rows that belong to a case follow the case.
+pub async fn current_rows(
+    session: &SessionContext,
+    name: &str,
+    providers: &Providers,
+    compacted: i64,
+) -> Result<LogicalPlan, DataFusionError> {
+    let find = |name: &str| {
+        providers.get(name).cloned().ok_or_else(|| DataFusionError::Plan(format!("the lake has no table {name}")))
+    };
+    let table = session.read_table(find(name)?)?.into_unoptimized_plan();
+    let (keys, leader) = if name == LedgerRow::TABLE {
+        (vec!["source", "day"], find(name)?)
+    } else {
+        (vec!["case_id"], find(Case::TABLE)?)
+    };
+    use datafusion::common::JoinType;
+    use datafusion::functions_aggregate::expr_fn::max;
+    use datafusion::prelude::{col, lit};
+    let rows = session.execute_logical_plan(table).await?;
+    let newest = session
+        .read_table(leader)?
+        .filter(col("folded_version").gt(lit(compacted)))?
+        .aggregate(
+            keys.iter().map(|k| col(*k).alias(format!("_{k}"))).collect(),
+            vec![max(col("folded_version")).alias("_version")],
+        )?;
+    let left: Vec<&str> = keys.clone();
+    let right: Vec<String> = keys.iter().map(|k| format!("_{k}")).collect();
+    let right: Vec<&str> = right.iter().map(String::as_str).collect();
+    let base = rows.clone().filter(col("folded_version").lt_eq(lit(compacted)))?.join(
+        newest.clone(),
+        JoinType::LeftAnti,
+        &left,
+        &right,
+        None,
+    )?;
+    let (mut tail_left, mut tail_right) = (left.clone(), right.clone());
+    tail_left.push("folded_version");
+    tail_right.push("_version");
+    let tail = rows.filter(col("folded_version").gt(lit(compacted)))?.join(
+        newest,
+        JoinType::LeftSemi,
+        &tail_left,
+        &tail_right,
+        None,
+    )?;
+    Ok(base.union(tail)?.into_unoptimized_plan())
+}

@@ -1,0 +1,701 @@
+//! The job: log → events → cases → figures, one batch after another.
+//!
+//! A batch is: the sealed records (`raw.records`), then the events with the log
+//! positions they came from (`core.events`, one commit, the truth of progress), then
+//! what the fold makes of them (derived tables, index), then the published epoch.
+//! After a crash at any point the job asks the tables where it was, folds what was
+//! committed and not folded, and reads on from the committed positions; doing any
+//! step again changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ahual_schemas::event::{Event, Kind};
+use ahual_schemas::feed::FeedPosition;
+use ahual_schemas::log::{DEAD_LETTERS, TopicPartition, raw_topic};
+use ahual_schemas::record::{self, header};
+use ahual_schemas::sealing::{Sealer, SealingError};
+use ahual_schemas::table::{At, Day, ShapeError};
+use ahual_schemas::tables::{Case, Deadline, LedgerRow, Part, RawRow, Segment};
+use ahual_schemas::{Advice, Log, LogError, StoredRecord};
+use arrow::record_batch::RecordBatch;
+use chrono_tz::Tz;
+use tokio::sync::watch;
+
+use crate::catalog;
+use crate::figures::{Bag, MetricError, Metrics, Subject};
+use crate::fold::{FoldRule, Folded, fold};
+use crate::index::{Change, Index, IndexError, Progress};
+use crate::lake::{CommitEntry, Epoch, Lake, LakeError, LakeRoot};
+use crate::mapping::{MappedEvent, Mapping, MappingError, Opened, Outcome};
+
+/// Why the job stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The log.
+    #[error("reading the log")]
+    Log(#[from] LogError),
+    /// The lake.
+    #[error("writing the lake")]
+    Lake(#[from] LakeError),
+    /// The index.
+    #[error("keeping the index; it may be deleted (folder 'index') and is then rebuilt")]
+    Index(#[from] IndexError),
+    /// A mapping.
+    #[error("mapping records")]
+    Mapping(#[from] MappingError),
+    /// A metric.
+    #[error("keeping figures")]
+    Metric(#[from] MetricError),
+    /// A key.
+    #[error("opening sealed records")]
+    Sealing(#[from] SealingError),
+    /// Rows do not fit their table.
+    #[error("shaping rows")]
+    Shape(#[from] ShapeError),
+    /// Rows do not fit their table.
+    #[error("shaping rows")]
+    Arrow(#[from] arrow::error::ArrowError),
+    /// A query of ours.
+    #[error("compacting")]
+    Query(#[from] datafusion::error::DataFusionError),
+    /// The log has fewer records than the table says were taken from it.
+    #[error("{topic}/{partition}: the lake has taken records up to offset {taken}, the log ends at {next}; this --data directory belongs to another log")]
+    AnotherLog {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: u32,
+        /// Offset taken.
+        taken: u64,
+        /// End of the log.
+        next: u64,
+    },
+}
+
+impl JobError {
+    /// What to do about it.
+    pub fn advice(&self) -> Advice {
+        match self {
+            Self::Log(e) => e.advice(),
+            Self::Lake(e) => e.advice(),
+            _ => Advice::Stop,
+        }
+    }
+}
+
+/// What the job is made of.
+pub struct JobParts {
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// Folder of all durable state.
+    pub data_dir: PathBuf,
+    /// Source → mapping.
+    pub mappings: BTreeMap<String, Mapping>,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Opens payloads.
+    pub sealer: Sealer,
+    /// Zone of ledger days.
+    pub zone: Tz,
+    /// Most records in a batch.
+    pub batch_records: usize,
+}
+
+/// What is published.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Published {
+    /// The epoch; none before the first batch.
+    pub epoch: Option<Epoch>,
+    /// Newest feed position.
+    pub feed_head: Option<FeedPosition>,
+    /// Records taken from the log so far by this process.
+    pub records: u64,
+}
+
+/// The job, opened.
+pub struct Job {
+    parts: JobParts,
+    lake: Lake,
+    index: Arc<Index>,
+    progress: Progress,
+    raw_positions: BTreeMap<String, i64>,
+    derived: HashMap<&'static str, i64>,
+    published: watch::Sender<Published>,
+}
+
+const DERIVED: [&str; 5] = [Case::TABLE, Segment::TABLE, Deadline::TABLE, Part::TABLE, LedgerRow::TABLE];
+const FOLD: &str = "fold";
+const BATCH_BYTES: usize = 64 * 1024 * 1024;
+/// Superseded rows that are worth a compaction while running.
+const COMPACT_ROWS: i64 = 200_000;
+
+impl Job {
+    /// Opens lake and index and folds what was committed and not folded.
+    pub async fn open(parts: JobParts) -> Result<Self, JobError> {
+        let mut lake = Lake::open(LakeRoot::under(&parts.data_dir)).await?;
+        let index = Arc::new(Index::open(&parts.data_dir.join("index").join("index.redb"))?);
+        let fingerprint = parts.metrics.fingerprint();
+        let known = index.progress()?.filter(|p| p.metrics == fingerprint);
+        let progress = match known {
+            Some(progress) => progress,
+            None => {
+                index.clear()?;
+                Progress { metrics: fingerprint, ..Progress::default() }
+            }
+        };
+        let mut derived = HashMap::new();
+        for name in DERIVED {
+            derived.insert(name, lake.table(name)?.transaction_version(FOLD).await?.unwrap_or(-1));
+        }
+        let (published, _) = watch::channel(Published::default());
+        let mut job = Self { parts, lake, index, progress, raw_positions: BTreeMap::new(), derived, published };
+        job.catch_up().await?;
+        job.publish(0)?;
+        Ok(job)
+    }
+
+    /// The index, for readers in the same process.
+    pub fn index(&self) -> Arc<Index> {
+        Arc::clone(&self.index)
+    }
+
+    /// What is published, as it changes.
+    pub fn published(&self) -> watch::Receiver<Published> {
+        self.published.subscribe()
+    }
+
+    /// Folds event versions that were committed and not folded, and finds the raw
+    /// table's positions.
+    async fn catch_up(&mut self) -> Result<(), JobError> {
+        let head = self.lake.table(Event::TABLE)?.version();
+        for version in self.progress.folded_version + 1..=head {
+            let table = self.lake.table(Event::TABLE)?;
+            let entry = table.commit_entry(version).await?.ok_or_else(|| LakeError::Damaged {
+                what: format!("commit {version} of {} is gone, so the index cannot be rebuilt from it", Event::TABLE),
+            })?;
+            let mut rows = Vec::new();
+            for batch in table.read_added(&entry)? {
+                rows.extend(Event::from_batch(&batch)?);
+            }
+            let raw_version = self.progress.raw_version;
+            tracing::info!(version, rows = rows.len(), "folding a committed batch again");
+            self.apply(version, rows, None, &entry.transactions, raw_version).await?;
+        }
+        self.raw_positions = self.progress.positions.clone();
+        let raw = self.lake.table(RawRow::TABLE)?;
+        for version in self.progress.raw_version + 1..=raw.version() {
+            match raw.commit_entry(version).await? {
+                Some(CommitEntry { transactions, .. }) => self.raw_positions.extend(transactions),
+                None => {
+                    return Err(LakeError::Damaged { what: format!("commit {version} of raw.records is gone") }.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Topics the job reads.
+    fn topics(&self) -> Vec<String> {
+        let mut topics: Vec<String> = self.parts.mappings.keys().map(|s| raw_topic(s)).collect();
+        topics.push(DEAD_LETTERS.to_owned());
+        topics
+    }
+
+    fn partitions(&self) -> Vec<TopicPartition> {
+        let partitions = self.parts.log.partitions();
+        self.topics()
+            .into_iter()
+            .flat_map(|topic| (0..partitions).map(move |partition| TopicPartition { topic: topic.clone(), partition }))
+            .collect()
+    }
+
+    fn position(&self, at: &TopicPartition) -> u64 {
+        let position = self.progress.positions.get(&app_id(&at.topic, at.partition)).copied().unwrap_or(0);
+        u64::try_from(position).unwrap_or(0)
+    }
+
+    /// Reads and folds until `stop`, or, once `upstream_done` is true, until nothing is left.
+    pub async fn run(
+        &mut self,
+        mut stop: watch::Receiver<bool>,
+        upstream_done: watch::Receiver<bool>,
+    ) -> Result<(), JobError> {
+        let log = Arc::clone(&self.parts.log);
+        let mut from = Vec::new();
+        for at in self.partitions() {
+            let taken = self.position(&at);
+            let bounds = log.bounds(&at).await?;
+            if taken > bounds.next {
+                return Err(JobError::AnotherLog {
+                    topic: at.topic,
+                    partition: at.partition,
+                    taken,
+                    next: bounds.next,
+                });
+            }
+            from.push((at, taken));
+        }
+        let mut reader = log.reader(from).await?;
+        loop {
+            if *stop.borrow() {
+                break;
+            }
+            // Looked at before reading: what was appended before upstream ended is then seen.
+            let upstream_was_done = *upstream_done.borrow();
+            let wait = if upstream_was_done { Duration::from_millis(50) } else { Duration::from_millis(500) };
+            let records = tokio::select! {
+                records = reader.next(self.parts.batch_records, BATCH_BYTES, wait) => records?,
+                _ = stop.wait_for(|s| *s) => break,
+            };
+            if records.is_empty() {
+                if upstream_was_done && self.caught_up().await? {
+                    self.compact().await?;
+                    break;
+                }
+                continue;
+            }
+            self.batch(records).await?;
+            if self.progress.superseded_rows > COMPACT_ROWS
+                && self.progress.superseded_rows * 2 > self.progress.written_rows
+            {
+                self.compact().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn caught_up(&self) -> Result<bool, JobError> {
+        for at in self.partitions() {
+            if self.position(&at) < self.parts.log.bounds(&at).await?.next {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes one batch of records all the way.
+    pub async fn batch(&mut self, records: Vec<StoredRecord>) -> Result<(), JobError> {
+        let mut positions: BTreeMap<String, i64> = BTreeMap::new();
+        for record in &records {
+            let next = i64::try_from(record.offset).unwrap_or(i64::MAX).saturating_add(1);
+            let slot = positions.entry(app_id(&record.at.topic, record.at.partition)).or_insert(next);
+            *slot = (*slot).max(next);
+        }
+        let transactions: Vec<(String, i64)> = positions.into_iter().collect();
+        self.store_raw(&records, &transactions).await?;
+
+        let (events, states) = self.map(&records).await?;
+        let batch = Event::to_batch(&events)?;
+        let version = self.lake.table(Event::TABLE)?.append(&batch, &transactions).await?;
+        let raw_version = self.lake.table(RawRow::TABLE)?.version();
+        self.apply(version, events, Some(states), &transactions, raw_version).await?;
+        self.publish(records.len() as u64)?;
+        for (app, next) in &transactions {
+            if let Some((topic, partition)) = app.rsplit_once('/') {
+                let at = TopicPartition { topic: topic.to_owned(), partition: partition.parse().unwrap_or(0) };
+                self.parts.log.commit("transform", &at, u64::try_from(*next).unwrap_or(0)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn store_raw(&mut self, records: &[StoredRecord], transactions: &[(String, i64)]) -> Result<(), JobError> {
+        let rows: Vec<RawRow> = records
+            .iter()
+            .filter(|r| {
+                let stored = self.raw_positions.get(&app_id(&r.at.topic, r.at.partition)).copied().unwrap_or(0);
+                i64::try_from(r.offset).unwrap_or(i64::MAX) >= stored
+            })
+            .map(raw_row)
+            .collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.lake.table(RawRow::TABLE)?.append(&RawRow::to_batch(&rows)?, transactions).await?;
+        self.raw_positions.extend(transactions.iter().cloned());
+        Ok(())
+    }
+
+    /// Records → events, with the rows already known of the cases they name.
+    async fn map(&self, records: &[StoredRecord]) -> Result<(Vec<Event>, BTreeMap<String, Vec<Event>>), JobError> {
+        let envelopes: Vec<Envelope<'_>> = records.iter().map(Envelope::of).collect();
+        let names: BTreeSet<&str> = envelopes.iter().map(|e| e.case_id.as_str()).collect();
+        let states = self.index.cases(names.into_iter())?;
+        let mut known: HashSet<(&str, &str, &str)> = HashSet::new();
+        for rows in states.values() {
+            for row in rows {
+                known.insert((row.source.as_str(), row.record_id.as_str(), row.content_id.as_str()));
+            }
+        }
+        let mut fresh: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        let mut events: Vec<Option<Vec<Event>>> = vec![None; records.len()];
+        for (index, envelope) in envelopes.iter().enumerate() {
+            let content = (envelope.source, envelope.record_id, envelope.content_id);
+            if let Some(reason) = envelope.reason {
+                events[index] = Some(vec![envelope.event(Kind::SetAside, Some(reason.to_owned()))]);
+            } else if !self.parts.mappings.contains_key(envelope.source) {
+                let reason = format!("no mapping: source {} is not configured", envelope.source);
+                events[index] = Some(vec![envelope.event(Kind::SetAside, Some(reason))]);
+            } else if known.contains(&content) {
+                events[index] = Some(vec![envelope.event(Kind::SeenAgain, None)]);
+            } else {
+                known.insert(content);
+                fresh.entry(envelope.source).or_default().push(index);
+            }
+        }
+        for (source, indexes) in fresh {
+            let Some(mapping) = self.parts.mappings.get(source) else { continue };
+            let mut opened = Vec::with_capacity(indexes.len());
+            for index in &indexes {
+                let envelope = &envelopes[*index];
+                opened.push(Opened {
+                    record_id: envelope.record_id.to_owned(),
+                    case_key: envelope.case_key.to_owned(),
+                    appended_at: envelope.appended_at(),
+                    payload: record::open(envelope.record, &self.parts.sealer)?,
+                });
+            }
+            for (index, outcome) in indexes.iter().zip(mapping.map(&opened).await?) {
+                events[*index] = Some(envelopes[*index].events(outcome, mapping.regime().as_str()));
+            }
+        }
+        Ok((events.into_iter().flatten().flatten().collect(), states))
+    }
+
+    /// Folds the rows of one version of `core.events` into everything derived.
+    async fn apply(
+        &mut self,
+        version: i64,
+        rows: Vec<Event>,
+        states: Option<BTreeMap<String, Vec<Event>>>,
+        transactions: &[(String, i64)],
+        raw_version: i64,
+    ) -> Result<(), JobError> {
+        let mut by_case: BTreeMap<String, Vec<Event>> = BTreeMap::new();
+        let mut known_at = self.progress.known_at;
+        for row in rows {
+            known_at = known_at.max(Some(row.appended_at.0));
+            by_case.entry(row.case_id.clone()).or_default().push(row);
+        }
+        let mut states = match states {
+            Some(states) => states,
+            None => self.index.cases(by_case.keys().map(String::as_str))?,
+        };
+        let rule = FoldRule { as_of: None, known_at: None, zone: self.parts.zone, folded_version: version };
+        let (mut before, mut after) = (Subject::default(), Subject::default());
+        let mut change = Change::default();
+        let mut superseded = 0;
+        for (case_id, news) in by_case {
+            let mut state = states.remove(&case_id).unwrap_or_default();
+            let old = if state.is_empty() { Folded::default() } else { fold(&state, &rule) };
+            if !merge_rows(&mut state, news) {
+                continue;
+            }
+            let new = fold(&state, &rule);
+            for (folded, sign) in [(&old, -1), (&new, 1)] {
+                for row in &folded.ledger {
+                    let slot = change.ledger.entry((row.source.clone(), row.day)).or_default();
+                    let counts = [row.pulled, row.stored, row.set_aside, row.duplicates, row.repeats];
+                    for (total, count) in slot.iter_mut().zip(counts) {
+                        *total += sign * count;
+                    }
+                }
+            }
+            if (&old.case, &old.segments, &old.deadlines, &old.parts)
+                != (&new.case, &new.segments, &new.deadlines, &new.parts)
+            {
+                superseded += i64::from(old.case.is_some());
+                before.push(&old);
+                after.push(&new);
+            }
+            change.cases.insert(case_id, state);
+        }
+        change.ledger.retain(|_, counts| counts.iter().any(|c| *c != 0));
+        let mut bag = Bag::default();
+        self.parts.metrics.keep(&mut bag, &before, -1).await?;
+        self.parts.metrics.keep(&mut bag, &after, 1).await?;
+        bag.settle();
+        change.cells = bag;
+
+        let written = i64::try_from(after.cases.len()).unwrap_or(i64::MAX);
+        let ledger_rows = self.index.ledger_rows(&change.ledger, version)?;
+        superseded += i64::try_from(ledger_rows.len()).unwrap_or(0);
+        self.write_derived(version, &after, &ledger_rows).await?;
+
+        let mut progress = self.progress.clone();
+        progress.folded_version = version;
+        progress.raw_version = raw_version;
+        progress.positions.extend(transactions.iter().cloned());
+        progress.superseded_rows += superseded;
+        progress.written_rows += written;
+        progress.known_at = known_at;
+        change.progress = progress.clone();
+        self.index.apply(&change)?;
+        self.progress = progress;
+        Ok(())
+    }
+
+    async fn write_derived(&mut self, version: i64, after: &Subject, ledger: &[LedgerRow]) -> Result<(), JobError> {
+        let batches: [(&'static str, RecordBatch); 5] = [
+            (Case::TABLE, Case::to_batch(&after.cases)?),
+            (Segment::TABLE, Segment::to_batch(&after.segments)?),
+            (Deadline::TABLE, Deadline::to_batch(&after.deadlines)?),
+            (Part::TABLE, Part::to_batch(&after.parts)?),
+            (LedgerRow::TABLE, LedgerRow::to_batch(ledger)?),
+        ];
+        for (name, batch) in batches {
+            let done = self.derived.get(name).copied().unwrap_or(-1);
+            if done >= version || batch.num_rows() == 0 {
+                continue;
+            }
+            self.lake.table(name)?.append(&batch, &[(FOLD.to_owned(), version)]).await?;
+            self.derived.insert(name, version);
+        }
+        Ok(())
+    }
+
+    /// Makes derived tables one row per key again, where newer rows have replaced older ones.
+    pub async fn compact(&mut self) -> Result<(), JobError> {
+        let folded = self.progress.folded_version;
+        if self.progress.superseded_rows > 0 {
+            let session = self.parts.metrics.session();
+            let mut providers = HashMap::new();
+            for name in DERIVED {
+                providers.insert(name.to_owned(), self.lake.table(name)?.provider().await?);
+            }
+            for name in DERIVED {
+                let plan =
+                    catalog::current_rows(&session, name, &providers, self.progress.compacted_version).await?;
+                self.lake.table(name)?.replace(&session, plan, &[]).await?;
+            }
+        }
+        if self.progress.compacted_version != folded {
+            self.progress.compacted_version = folded;
+            self.progress.superseded_rows = 0;
+            self.progress.written_rows = 0;
+            self.index.set_progress(&self.progress)?;
+            self.publish(0)?;
+        }
+        Ok(())
+    }
+
+    fn publish(&self, records: u64) -> Result<(), JobError> {
+        let feed_head = self.index.feed_head()?;
+        let epoch = Epoch {
+            folded_version: self.progress.folded_version,
+            compacted_version: self.progress.compacted_version,
+            tables: self.lake.versions(),
+            known_at: self.progress.known_at.map(At),
+        };
+        self.lake.root.publish(&epoch)?;
+        self.published.send_modify(|published| {
+            published.epoch = Some(epoch);
+            published.feed_head = feed_head;
+            published.records += records;
+        });
+        Ok(())
+    }
+}
+
+/// Where the job keeps its things under a data directory.
+pub fn index_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("index").join("index.redb")
+}
+
+fn app_id(topic: &str, partition: u32) -> String {
+    format!("{topic}/{partition}")
+}
+
+/// Adds rows that say something new about deliveries or contents. Returns whether any did.
+fn merge_rows(state: &mut Vec<Event>, news: Vec<Event>) -> bool {
+    let mut known: HashMap<(String, String, String, i32, bool), At> = HashMap::new();
+    let key = |row: &Event| {
+        let bookkeeping = Kind::from(row.kind.as_str()) == Kind::SeenAgain;
+        (row.record_id.clone(), row.content_id.clone(), row.delivery_id.clone(), row.ordinal, bookkeeping)
+    };
+    for row in state.iter() {
+        known.insert(key(row), row.appended_at);
+    }
+    let mut changed = false;
+    for row in news {
+        match known.get(&key(&row)) {
+            Some(stamp) if *stamp <= row.appended_at => {}
+            _ => {
+                known.insert(key(&row), row.appended_at);
+                state.push(row);
+                changed = true;
+            }
+        }
+    }
+    changed
+}
+
+/// What a record's headers say.
+struct Envelope<'a> {
+    record: &'a StoredRecord,
+    source: &'a str,
+    record_id: &'a str,
+    case_key: &'a str,
+    content_id: &'a str,
+    delivery: &'a str,
+    occurrence: i32,
+    reason: Option<&'a str>,
+    case_id: String,
+}
+
+impl<'a> Envelope<'a> {
+    fn of(record: &'a StoredRecord) -> Self {
+        let text = |name| record.header(name).unwrap_or_default();
+        let delivery = text(header::DELIVERY);
+        let set_aside = text(header::TYPE) == record::SET_ASIDE_TYPE;
+        let source = text(header::SOURCE);
+        let case_id =
+            if set_aside { format!("{source}:!{delivery}") } else { format!("{source}:{}", text(header::SUBJECT)) };
+        Self {
+            record,
+            source,
+            record_id: if set_aside { delivery } else { text(header::RECORD) },
+            case_key: text(header::SUBJECT),
+            content_id: text(header::CONTENT),
+            delivery,
+            occurrence: text(header::OCCURRENCE).parse().unwrap_or(1),
+            reason: set_aside.then(|| text(header::REASON)),
+            case_id,
+        }
+    }
+
+    fn appended_at(&self) -> At {
+        At(self.record.appended_at_ms.saturating_mul(1000))
+    }
+
+    fn event(&self, kind: Kind, reason: Option<String>) -> Event {
+        let appended_at = self.appended_at();
+        let days = i32::try_from(appended_at.0.div_euclid(86_400_000_000)).unwrap_or_default();
+        Event {
+            event_id: String::new(),
+            case_id: self.case_id.clone(),
+            part_id: None,
+            kind: kind.as_str().to_owned(),
+            occurred_at: appended_at,
+            occurred_on: Day(days),
+            recorded_at: None,
+            appended_at,
+            source: self.source.to_owned(),
+            regime: None,
+            record_id: self.record_id.to_owned(),
+            content_id: self.content_id.to_owned(),
+            delivery_id: self.delivery.to_owned(),
+            occurrence: self.occurrence,
+            version: None,
+            topic: self.record.at.topic.clone(),
+            partition: i32::try_from(self.record.at.partition).unwrap_or(i32::MAX),
+            offset: i64::try_from(self.record.offset).unwrap_or(i64::MAX),
+            ordinal: 0,
+            status: None,
+            outcome: None,
+            category: None,
+            body: None,
+            territory: None,
+            due_at: None,
+            due_on: None,
+            due_compare: None,
+            basis: None,
+            reason,
+            parent_case_id: None,
+            score: None,
+            longitude: None,
+            latitude: None,
+            attributes: None,
+        }
+        .identified()
+    }
+
+    fn events(&self, outcome: Outcome, regime: &str) -> Vec<Event> {
+        let mapped = match outcome {
+            Err(reason) => return vec![self.event(Kind::SetAside, Some(reason))],
+            Ok(mapped) => mapped,
+        };
+        mapped
+            .into_iter()
+            .enumerate()
+            .map(|(ordinal, mut m)| {
+                let mut text = |name: &'static str| m.text.remove(name);
+                let parent = text("parent_case_id")
+                    .map(|p| if p.contains(':') { p } else { format!("{}:{p}", self.source) });
+                Event {
+                    ordinal: i32::try_from(ordinal).unwrap_or(i32::MAX),
+                    status: text("status"),
+                    outcome: text("outcome"),
+                    category: text("category"),
+                    body: text("body"),
+                    territory: text("territory"),
+                    due_compare: text("due_compare"),
+                    basis: text("basis"),
+                    reason: text("reason"),
+                    attributes: text("attributes"),
+                    regime: Some(text("regime").unwrap_or_else(|| regime.to_owned())),
+                    parent_case_id: parent,
+                    ..self.mapped(&m)
+                }
+                .identified()
+            })
+            .collect()
+    }
+
+    fn mapped(&self, m: &MappedEvent) -> Event {
+        Event {
+            part_id: m.part_id.clone(),
+            kind: m.kind.clone(),
+            occurred_at: At(m.occurred_at),
+            occurred_on: Day(m.occurred_on),
+            recorded_at: m.recorded_at.map(At),
+            version: m.version,
+            due_at: m.due_at.map(At),
+            due_on: m.due_on.map(Day),
+            score: m.score,
+            longitude: m.longitude,
+            latitude: m.latitude,
+            ..self.event(Kind::Updated, None)
+        }
+    }
+}
+
+trait Identified {
+    fn identified(self) -> Self;
+}
+
+impl Identified for Event {
+    /// Sets `event_id`: the same record content gives the same event the same name.
+    fn identified(mut self) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        for part in [&self.source, &self.record_id, &self.content_id, &self.kind] {
+            hasher.update(part.as_bytes());
+            hasher.update(&[0]);
+        }
+        hasher.update(&self.ordinal.to_be_bytes());
+        if Kind::from(self.kind.as_str()).is_bookkeeping() {
+            hasher.update(self.delivery_id.as_bytes());
+        }
+        self.event_id = hasher.finalize().to_hex()[..32].to_owned();
+        self
+    }
+}
+
+fn raw_row(record: &StoredRecord) -> RawRow {
+    let text = |name| record.header(name).unwrap_or_default().to_owned();
+    RawRow {
+        source: text(header::SOURCE),
+        record_id: record.header(header::RECORD).map(str::to_owned),
+        delivery: text(header::DELIVERY),
+        topic: record.at.topic.clone(),
+        partition: i32::try_from(record.at.partition).unwrap_or(i32::MAX),
+        offset: i64::try_from(record.offset).unwrap_or(i64::MAX),
+        appended_at: At(record.appended_at_ms.saturating_mul(1000)),
+        sealing: text(header::SEALING),
+        content_type: text(header::CONTENT_TYPE),
+        payload: record.payload.to_vec(),
+    }
+}
