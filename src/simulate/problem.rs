@@ -128,7 +128,7 @@ pub(crate) fn of_day(seed: u64, through: Through, day: NaiveDate, scale: f64, fa
                 // A leading zero, as real services have: a reader who takes ids for numbers loses it.
                 Through::Open311 => format!("0{}{:04}", day.format("%y%m%d"), n + 1),
             };
-            let poison = (n >= honest).then(|| if n % 2 == 0 { Poison::UnreadableTime } else { Poison::MissingId });
+            let poison = (n >= honest).then_some(if n % 2 == 0 { Poison::UnreadableTime } else { Poison::MissingId });
             problem(seed, id, received_at, category, enquiry && poison.is_none(), poison, faults)
         })
         .collect()

@@ -565,3 +565,80 @@ fn options_read_the_same_from_flags_and_from_a_file() {
     assert_eq!(options, toml::from_str::<Options>(file).unwrap());
     assert!(toml::from_str::<Options>("sede = 9").is_err());
 }
+
+/// Files of the example that is read from these doors.
+fn example(file: &str) -> String {
+    let path = format!("{}/examples/karaganda/{file}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[tokio::test]
+async fn the_example_asks_for_what_the_doors_say() {
+    let doors = Doors::open(march()).await;
+    let config: toml::Value = toml::from_str(&example("ahual.toml")).unwrap();
+    let names = |value: &toml::Value| -> Vec<String> {
+        value.as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+    };
+    let mut seen = BTreeSet::new();
+    for source in config["source"].as_array().unwrap() {
+        let name = source["name"].as_str().unwrap();
+        seen.insert(name);
+        let mut wanted = names(&source["identity"]["columns"]);
+        wanted.extend(source["identity"].get("case_key").map(names).unwrap_or_default());
+        let columns = &source["mapping"]["columns"];
+        match columns.as_table() {
+            Some(paths) => wanted.extend(paths.values().map(|path| path.as_str().unwrap().to_owned())),
+            None => wanted.extend(names(columns)),
+        }
+        assert!(example(source["mapping"]["sql"].as_str().unwrap()).contains("FROM raw"));
+
+        let items = match source.get("rest") {
+            Some(rest) => {
+                wanted.push(rest["window"]["field"].as_str().unwrap().to_owned());
+                let size = (rest["page_size_param"].as_str().unwrap(), rest["page_size"].as_integer().unwrap());
+                let path = format!("{}?{}={}", rest["path"].as_str().unwrap(), size.0, size.1);
+                let said = doors.json(&path).await;
+                match rest.get("records") {
+                    Some(records) => said[records.as_str().unwrap()].clone(),
+                    None => said,
+                }
+            }
+            None => {
+                assert!(source["open311"]["url"].as_str().unwrap().ends_with("/open311/v2"));
+                doors.json("/open311/v2/requests.json").await
+            }
+        };
+        for wanted in wanted {
+            let pointer = format!("/{}", wanted.replace('.', "/"));
+            let found = items.as_array().unwrap().iter().any(|item| item.pointer(&pointer).is_some());
+            assert!(found, "{name}: no item has {wanted}");
+        }
+    }
+    let truth = doors.json("/_truth").await;
+    let told: BTreeSet<&str> = truth["sources"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(seen, told);
+    assert_eq!(example("door-109.token").trim(), Options::default().token);
+}
+
+#[test]
+fn every_place_of_the_story_is_in_the_territory_table_and_what_left_has_a_successor() {
+    let table = example("territory.csv");
+    let rows: BTreeMap<&str, Vec<&str>> =
+        table.lines().skip(1).map(|line| line.split(',').collect()).map(|row: Vec<&str>| (row[0], row)).collect();
+    for district in &super::region::DISTRICTS {
+        let row = &rows[district.kato];
+        assert!(row[7].is_empty(), "{} is not valid any more", district.kato);
+        assert!(row[5].starts_with("35") && rows.contains_key(row[5]));
+    }
+    for kato in super::region::LEFT_IN_2022 {
+        let row = &rows[kato];
+        let successor = &rows[row[8]];
+        assert_eq!((row[7], successor[6]), ("2022-06-08", "2022-06-08"));
+        assert_eq!(row[2], successor[2]);
+    }
+    for row in rows.values() {
+        assert_eq!(row.len(), 11, "{row:?}");
+        let (longitude, latitude): (f64, f64) = (row[9].parse().unwrap(), row[10].parse().unwrap());
+        assert!((64.0..78.0).contains(&longitude) && (45.0..52.0).contains(&latitude), "{row:?}");
+    }
+}
