@@ -387,7 +387,7 @@ impl Connector for Open311Connector {
 
     fn summarise(&self, cursor: &Cursor) -> String {
         let Ok(position) = cursor.position::<Position>(SHAPE) else { return "unreadable".to_owned() };
-        let upto = position.watermark_s.map_or_else(|| "the beginning".to_owned(), |at| instant(at));
+        let upto = position.watermark_s.map_or_else(|| "the beginning".to_owned(), instant);
         format!(
             "requests up to {upto}, {} open, {} questions left in this cycle",
             position.open.len(),
