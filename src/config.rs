@@ -242,9 +242,6 @@ impl Config {
 
     /// The sealer that `[sealing]` names.
     pub fn sealer(&self) -> Result<Sealer, ConfigError> {
-        if matches!(self.sealing.key, SecretRef::Development(_)) {
-            tracing::warn!("raw records are sealed with a development key; set sealing.key for real data");
-        }
         let secret = ahual_sinks::secret::reveal(&self.sealing.key)
             .map_err(|source| ConfigError::Secret { path: self.base_dir.clone(), source })?;
         use secrecy::ExposeSecret;

@@ -6,8 +6,8 @@ mod commands;
 mod config;
 mod output;
 mod pipeline;
+mod progress;
 mod simulate;
-mod sources;
 
 use std::process::ExitCode;
 
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,ahual=info")),
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,ahual=info,ahual_ingest=info,ahual_transform=info,ahual_sinks=info,deltalake_core=error")),
         )
         .init();
     // Two providers end up in the tree; without a choice the first TLS handshake fails.

@@ -48,6 +48,9 @@ impl Pipeline {
     pub async fn open(config: Config, data_dir: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
         let sealer = config.sealer()?;
+        if matches!(config.sealing.key, ahual_schemas::secret::SecretRef::Development(_)) {
+            tracing::warn!("raw records are sealed with a development key; set sealing.key for real data");
+        }
         let mut mappings = BTreeMap::new();
         for source in &config.sources {
             let mapping = Mapping::load(&source.name, &source.mapping, &config.base_dir, &sealer).await?;

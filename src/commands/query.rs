@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use crate::cli;
 use crate::config::Config;
-use crate::{output, pipeline, sources};
+use crate::{output, pipeline};
 
 /// Answers the question.
 pub async fn run(arguments: cli::Query) -> anyhow::Result<()> {
@@ -22,7 +22,6 @@ pub async fn run(arguments: cli::Query) -> anyhow::Result<()> {
     let sealer = config.sealer()?;
     let catalog = Catalog::new(&arguments.deployment.data, pipeline::metrics(&sealer)?, zone);
     let session = catalog.session(moment).await?;
-    sources::register(&session, &arguments.deployment.data)?;
     let frame = session.sql(&arguments.sql).await.context("the question does not work")?;
     let schema = std::sync::Arc::new(frame.schema().as_arrow().clone());
     let mut batches = frame.collect().await.context("the question could not be answered")?;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::pipeline::{self, Pipeline};
-use crate::{cli, output};
+use crate::{cli, output, progress};
 
 /// Runs until stopped or drained.
 pub async fn run(arguments: cli::Run) -> anyhow::Result<()> {
@@ -47,8 +47,10 @@ pub async fn run(arguments: cli::Run) -> anyhow::Result<()> {
         publisher =
             Some(ahual_sinks::feed_topic::publish(feed.clone(), reading.clone(), pipeline.log(), stop).await?);
     }
+    let telling = progress::tell(reading.clone(), pipeline.job().published());
     let ended = pipeline.run(stop.clone(), arguments.until_idle).await;
     stop.cancel();
+    telling.abort();
     for server in servers {
         server.task.await.context("a server ended unexpectedly")??;
     }

@@ -2,7 +2,7 @@
 //! published epoch, so that figures of different tables always agree.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ahual_schemas::event::Event;
@@ -22,6 +22,7 @@ use tokio::sync::Mutex;
 use crate::figures::{Metrics, Subject};
 use crate::fold::{FoldRule, fold};
 use crate::lake::{self, Epoch, LakeError, LakeRoot};
+use crate::sources;
 
 /// Name of the catalogue.
 pub const CATALOG: &str = "ahual";
@@ -60,6 +61,7 @@ type Providers = HashMap<String, Arc<dyn TableProvider>>;
 
 /// Opens sessions over the lake.
 pub struct Catalog {
+    data_dir: PathBuf,
     root: LakeRoot,
     metrics: Metrics,
     zone: Tz,
@@ -69,7 +71,7 @@ pub struct Catalog {
 impl Catalog {
     /// A catalogue of the lake under `data_dir`. `zone` is the deployment's.
     pub fn new(data_dir: &Path, metrics: Metrics, zone: Tz) -> Self {
-        Self { root: LakeRoot::under(data_dir), metrics, zone, opened: Mutex::new(None) }
+        Self { data_dir: data_dir.to_owned(), root: LakeRoot::under(data_dir), metrics, zone, opened: Mutex::new(None) }
     }
 
     /// The metrics it serves.
@@ -106,6 +108,7 @@ impl Catalog {
         register(&session, "raw.records", provider(&providers, RawRow::TABLE)?)?;
         let events = provider(&providers, Event::TABLE)?;
         register(&session, "ops.deliveries", events)?;
+        register(&session, "ops.sources", sources::table(&self.data_dir)?)?;
         if moment == Moment::default() {
             for name in [Case::TABLE, Segment::TABLE, Deadline::TABLE, Part::TABLE, LedgerRow::TABLE] {
                 let plan = current_rows(&session, name, &providers, epoch.compacted_version).await?;

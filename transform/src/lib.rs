@@ -12,3 +12,4 @@ pub mod mapping;
 pub mod readers;
 pub mod reading;
 pub mod reconcile;
+pub mod sources;

@@ -260,9 +260,13 @@ fn open_file(dir: &Path) -> Result<Database, LogError> {
     std::fs::create_dir_all(dir).map_err(unreachable("make the folder of the embedded log"))?;
     let path = dir.join(FILE);
     let told = path.display().to_string();
+    let existed = path.exists();
     let db = Database::builder()
         .set_cache_size(CACHE_BYTES)
         .set_repair_callback(move |session| {
+            if !existed {
+                return;
+            }
             let percent = (session.progress() * 100.0) as u32;
             tracing::warn!(file = %told, percent, "embedded log was not closed in order, checking it");
         })

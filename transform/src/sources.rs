@@ -1,15 +1,18 @@
-//! `ops.sources`: how the sources are doing, from the file that a run keeps.
+//! `ops.sources`: how the sources are doing, from the file that a run keeps
+//! (`sources.json` under the data folder).
 
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::record_batch::RecordBatch;
+use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
-use datafusion::prelude::SessionContext;
+use datafusion::error::DataFusionError;
 
-/// Registers `ops.sources` with a session. Without a run there are no rows.
-pub fn register(session: &SessionContext, data_dir: &Path) -> anyhow::Result<()> {
+/// The table as it stands. Before the first run there are no rows.
+pub fn table(data_dir: &Path) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+    let external = |e: serde_json::Error| DataFusionError::External(Box::new(e));
     let schema = Arc::new(Schema::new(vec![
         Field::new("name", DataType::Utf8, false),
         Field::new("kind", DataType::Utf8, false),
@@ -26,7 +29,7 @@ pub fn register(session: &SessionContext, data_dir: &Path) -> anyhow::Result<()>
     ]));
     let mut batches = Vec::new();
     if let Ok(text) = std::fs::read(data_dir.join("sources.json")) {
-        let rows: Vec<serde_json::Value> = serde_json::from_slice(&text)?;
+        let rows: Vec<serde_json::Value> = serde_json::from_slice(&text).map_err(external)?;
         let mut decoder = arrow::json::ReaderBuilder::new(Arc::clone(&schema)).build_decoder()?;
         decoder.serialize(&rows)?;
         batches.extend(decoder.flush()?);
@@ -34,6 +37,5 @@ pub fn register(session: &SessionContext, data_dir: &Path) -> anyhow::Result<()>
     if batches.is_empty() {
         batches.push(RecordBatch::new_empty(Arc::clone(&schema)));
     }
-    session.register_table("ops.sources", Arc::new(MemTable::try_new(schema, vec![batches])?))?;
-    Ok(())
+    Ok(Arc::new(MemTable::try_new(schema, vec![batches])?))
 }
