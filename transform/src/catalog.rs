@@ -278,7 +278,9 @@ fn register(session: &SessionContext, name: &str, table: Arc<dyn TableProvider>)
 
 async fn view(session: &SessionContext, name: &str, plan: LogicalPlan) -> Result<(), DataFusionError> {
     let frame = session.execute_logical_plan(plan).await?;
-    session.register_table(reference(name), frame.into_view()).map(|_| ())
+    // Tables to a reader, though the engine forms them at read: `\dt` lists these, `\dv` the figures.
+    let table = if name.starts_with("metrics.") { frame.into_view() } else { frame.into_temporary_view() };
+    session.register_table(reference(name), table).map(|_| ())
 }
 
 fn provider(providers: &Providers, name: &str) -> Result<Arc<dyn TableProvider>, CatalogError> {
