@@ -188,7 +188,7 @@ impl Job {
         let raw = self.lake.table(RawRow::TABLE)?;
         for version in self.progress.raw_version + 1..=raw.version() {
             match raw.commit_entry(version).await? {
-                Some(CommitEntry { transactions, .. }) => self.raw_positions.extend(transactions),
+                Some(CommitEntry { transactions, .. }) => advance(&mut self.raw_positions, &transactions),
                 None => {
                     return Err(LakeError::Damaged { what: format!("commit {version} of raw.records is gone") }.into());
                 }
@@ -317,8 +317,17 @@ impl Job {
         if rows.is_empty() {
             return Ok(());
         }
-        self.lake.table(RawRow::TABLE)?.append(&RawRow::to_batch(&rows)?, transactions).await?;
-        self.raw_positions.extend(transactions.iter().cloned());
+        // After a crash between raw and events the raw table is ahead, and a batch may be
+        // taken up that ends before it: its positions must not go back.
+        let mut reached = self.raw_positions.clone();
+        advance(&mut reached, transactions);
+        let transactions: Vec<(String, i64)> = transactions
+            .iter()
+            .filter_map(|(app, _)| reached.get_key_value(app))
+            .map(|(app, next)| (app.clone(), *next))
+            .collect();
+        self.lake.table(RawRow::TABLE)?.append(&RawRow::to_batch(&rows)?, &transactions).await?;
+        self.raw_positions = reached;
         Ok(())
     }
 
@@ -511,6 +520,14 @@ pub fn index_path(data_dir: &Path) -> PathBuf {
 
 fn app_id(topic: &str, partition: u32) -> String {
     format!("{topic}/{partition}")
+}
+
+/// Moves positions forward, never back.
+fn advance(positions: &mut BTreeMap<String, i64>, transactions: &[(String, i64)]) {
+    for (app, next) in transactions {
+        let slot = positions.entry(app.clone()).or_insert(*next);
+        *slot = (*slot).max(*next);
+    }
 }
 
 /// Adds rows that say something new about deliveries or contents. Returns whether any did.
