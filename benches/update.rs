@@ -19,6 +19,7 @@ use ahual_schemas::sealing::Sealer;
 use ahual_schemas::{Log, LogReader, RawRecord, TopicPartition};
 use ahual_transform::figures::{Bag, Metrics, Subject};
 use ahual_transform::fold::{FoldRule, fold};
+use ahual_transform::index::Change;
 use ahual_transform::job::{Job, JobParts};
 use ahual_transform::mapping::Mapping;
 use rand::Rng;
@@ -40,7 +41,7 @@ const ZONE: chrono_tz::Tz = chrono_tz::Asia::Almaty;
 const MAPPING: &str = "
 SELECT _record, 'received' AS kind, parse_when(opened, 'Asia/Almaty') AS occurred_at,
        TRY_CAST(version AS BIGINT) AS version, 'open' AS status, category, body, territory,
-       CAST(NULL AS TIMESTAMP) AS due_at
+       NULL AS due_at
 FROM raw WHERE opened IS NOT NULL
 UNION ALL
 SELECT _record, 'deadline_set', parse_when(opened, 'Asia/Almaty'), TRY_CAST(version AS BIGINT), NULL, NULL, NULL, NULL,
@@ -62,10 +63,12 @@ columns = ["opened", "due", "closed", "answered", "version", "category", "body",
 "#;
 
 fn setting(name: &str, default: usize) -> usize {
-    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+    std::env::var(name)
+        .ok()
+        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
-/// Microsecond-free local times of 2024 and 2025.
+/// A local time, to the second; second 0 begins 2024.
 fn local(second: i64) -> String {
     chrono::DateTime::from_timestamp(1_704_067_200 + second, 0).unwrap().format("%Y-%m-%d %H:%M:%S").to_string()
 }
@@ -139,7 +142,8 @@ impl History {
         })
         .await
         .unwrap();
-        let from = (0..PARTITIONS).map(|partition| (TopicPartition { topic: raw_topic(SOURCE), partition }, 0)).collect();
+        let from =
+            (0..PARTITIONS).map(|partition| (TopicPartition { topic: raw_topic(SOURCE), partition }, 0)).collect();
         let reader = log.reader(from).await.unwrap();
         let build = Duration::ZERO;
         let mut history = Self { cases, data, _folder: folder, sealer, metrics, log, reader, job, build };
@@ -212,6 +216,44 @@ impl History {
         Cost { append, read, fold }
     }
 
+    /// What single steps of an update take, each done once more on its own. They are done
+    /// and undone: cases and cells stay as they are, only the feed's newest entries do not.
+    /// What is missing to the whole is the mapping and the commits to the lake.
+    async fn steps(&self, round: usize) -> Vec<(&'static str, Duration)> {
+        let rule = FoldRule { as_of: None, known_at: None, zone: ZONE, folded_version: 0 };
+        let index = self.job.index();
+        let mut dice = ChaCha8Rng::seed_from_u64(90_000 + round as u64);
+        let names: Vec<String> =
+            sample(&mut dice, self.cases, LATE + CORRECTED).iter().map(|n| format!("{SOURCE}:K-{n:08}")).collect();
+        let progress = index.progress().unwrap().unwrap();
+        let mut steps = Vec::new();
+        let mut begun = Instant::now();
+        let mut step = |name, times: u32| {
+            steps.push((name, begun.elapsed() / times));
+            begun = Instant::now();
+        };
+        let cases = index.cases(names.iter().map(String::as_str)).unwrap();
+        step("find cases", 1);
+        assert_eq!(cases.len(), names.len());
+        let mut subject = Subject::default();
+        cases.values().for_each(|rows| subject.push(&fold(rows, &rule)));
+        step("fold", 1);
+        let (mut added, mut removed) = (Bag::default(), Bag::default());
+        self.metrics.keep(&mut added, &subject, 1).await.unwrap();
+        self.metrics.keep(&mut removed, &subject, -1).await.unwrap();
+        step("figures (twice)", 1);
+        let change = |cases, cells| Change { cases, cells, progress: progress.clone(), ..Change::default() };
+        index.apply(&change(cases, Bag::default())).unwrap();
+        step("write cases", 1);
+        for cells in [added, removed] {
+            index.apply(&change(std::collections::BTreeMap::new(), cells)).unwrap();
+        }
+        step("write cells", 2);
+        index.apply(&change(std::collections::BTreeMap::new(), Bag::default())).unwrap();
+        step("write nothing", 1);
+        steps
+    }
+
     /// Kept cells against cells formed anew from every case's rows.
     async fn assert_kept_equals_recomputed(&self) {
         let rule = FoldRule { as_of: None, known_at: None, zone: ZONE, folded_version: 0 };
@@ -230,7 +272,11 @@ impl History {
         assert!(kept == recomputed, "kept figures differ from recomputed ones");
         let report = ahual_transform::reconcile::reconcile(&self.data, &self.metrics, ZONE, None).await.unwrap();
         assert!(report.closes(), "the lake does not reconcile: {:?}", report.differences.first());
-        eprintln!("{} cases: {} kept cells equal recomputed ones; the lake reconciles", self.cases, kept.iter().count());
+        eprintln!(
+            "{} cases: {} kept cells equal recomputed ones; the lake reconciles",
+            self.cases,
+            kept.iter().count()
+        );
     }
 }
 
@@ -293,6 +339,22 @@ async fn main() {
         );
     }
     println!("  ratio {ratio:.2} (to reach: at most 1.5)");
+    let mut steps = serde_json::Map::new();
+    for history in [&small, &large] {
+        let mut all = Vec::new();
+        for round in 0..rounds {
+            all.push(history.steps(round).await);
+        }
+        let mut said = serde_json::Map::new();
+        let mut line = format!("  {:>9} cases, steps alone, ms:", history.cases);
+        for (at, (name, _)) in all[0].iter().enumerate() {
+            let ms = median(all.iter().map(|steps| steps[at].1).collect());
+            line.push_str(&format!(" {name} {ms:.1},"));
+            said.insert((*name).to_owned(), ms.into());
+        }
+        println!("{}", line.trim_end_matches(','));
+        steps.insert(history.cases.to_string(), said.into());
+    }
     // What a running job pays now and then, in proportion to the history.
     let mut compactions = Vec::new();
     for history in [&mut small, &mut large] {
@@ -309,7 +371,7 @@ async fn main() {
             "small_cases": small_cases, "large_cases": large_cases,
             "small_ms": small_ms, "large_ms": large_ms, "ratio": ratio,
             "small_all_ms": whole_ms(&small_costs), "large_all_ms": whole_ms(&large_costs),
-            "compaction_ms": compactions, "debug_assertions": cfg!(debug_assertions),
+            "compaction_ms": compactions, "steps_ms": steps, "debug_assertions": cfg!(debug_assertions),
         })
     );
 }
