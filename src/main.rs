@@ -1,6 +1,9 @@
 //! `ahual`: the data pipeline of a situational centre. This crate wires; the stages
 //! live in `ingest`, `transform` and `sinks`.
 
+// A binary has no outside; `pub` here says what a module offers to the others.
+#![allow(unreachable_pub)]
+
 mod cli;
 mod commands;
 mod config;

@@ -93,7 +93,7 @@ impl Pipeline {
 
     /// Runs sources and job until `stop`, or, when `until_idle`, until drained. Statuses
     /// of the sources are written to `sources.json` as they change.
-    pub async fn run(mut self, stop: CancellationToken, until_idle: bool) -> anyhow::Result<PipelineSummary> {
+    pub async fn run(self, stop: CancellationToken, until_idle: bool) -> anyhow::Result<PipelineSummary> {
         let state = Arc::new(CursorStore::open(&self.data_dir.join("cursors.redb")).context("opening the cursors")?);
         let mode = if until_idle { Mode::Once } else { Mode::Follow };
         let mut runners = JoinSet::new();

@@ -20,7 +20,9 @@ use crate::figures::{Bag, CellKey, Totals};
 const CASES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("cases");
 const CELLS: TableDefinition<'_, &[u8], (i64, i64, i64)> = TableDefinition::new("cells");
 const TOTALS: TableDefinition<'_, &[u8], (i64, i64, i64)> = TableDefinition::new("totals");
-const LEDGER: TableDefinition<'_, (&str, i32), (i64, i64, i64, i64, i64)> = TableDefinition::new("ledger");
+/// Pulled, stored, set aside, duplicates, repeats.
+type LedgerCounts = (i64, i64, i64, i64, i64);
+const LEDGER: TableDefinition<'_, (&str, i32), LedgerCounts> = TableDefinition::new("ledger");
 const FEED: TableDefinition<'_, (i64, u32), &[u8]> = TableDefinition::new("feed");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 

@@ -449,7 +449,9 @@ fn end_of_day(day: i32, zone: Tz) -> Option<i64> {
     functions::at_local(next.and_time(chrono::NaiveTime::MIN), zone).map(|at| at - 1)
 }
 
-fn sort_key(e: &MappedEvent) -> (i64, &str, Option<&str>, Option<i64>, &BTreeMap<&'static str, String>) {
+type SortKey<'a> = (i64, &'a str, Option<&'a str>, Option<i64>, &'a BTreeMap<&'static str, String>);
+
+fn sort_key(e: &MappedEvent) -> SortKey<'_> {
     (e.occurred_at, &e.kind, e.part_id.as_deref(), e.due_at, &e.text)
 }
 
