@@ -51,7 +51,11 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ahual", &mut std::io::stdout());
         }
-        _ => anyhow::bail!("not yet"),
+        Command::Batch(arguments) => return Ok(commands::batch::run(arguments).await),
+        Command::Reconcile(deployment) => return commands::reconcile::run(deployment).await,
+        Command::Doctor(deployment) => return commands::doctor::run(deployment).await,
+        Command::DeadLetters(arguments) => commands::dead_letters::run(arguments).await?,
+        Command::Simulate(options) => commands::simulate::run(options).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,10 +1,13 @@
 //! Results on stdout; the only place that prints.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::parquet::arrow::ArrowWriter;
 use comfy_table::{Cell, Table, presets};
 
 use crate::cli::Output;
@@ -61,5 +64,20 @@ fn table(mut out: impl Write, batches: &[RecordBatch]) -> anyhow::Result<()> {
         }
     }
     writeln!(out, "{table}")?;
+    Ok(())
+}
+
+/// The rows as `<stem>.csv` and `<stem>.parquet`.
+pub fn write_files(stem: &Path, batches: &[RecordBatch]) -> anyhow::Result<()> {
+    let mut csv = arrow::csv::Writer::new(File::create(stem.with_extension("csv"))?);
+    for batch in batches {
+        csv.write(batch)?;
+    }
+    let Some(first) = batches.first() else { return Ok(()) };
+    let mut parquet = ArrowWriter::try_new(File::create(stem.with_extension("parquet"))?, first.schema(), None)?;
+    for batch in batches {
+        parquet.write(batch)?;
+    }
+    parquet.close()?;
     Ok(())
 }

@@ -17,7 +17,9 @@ use crate::secret::SecretError;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The name cannot be part of a topic.
-    #[error("source name '{0}' may hold only lowercase letters, digits and '-', begin with a letter, and have at most 64 characters")]
+    #[error(
+        "source name '{0}' may hold only lowercase letters, digits and '-', begin with a letter, and have at most 64 characters"
+    )]
     Name(String),
     /// Not exactly one connector.
     #[error("source {name} names {count} connectors; it needs exactly one of the tables files, rest, open311")]

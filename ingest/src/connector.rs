@@ -17,7 +17,7 @@ use crate::identity::Identity;
 /// own, and makes at most one request of the network per page, so that one runner
 /// can do all that for every door alike.
 #[async_trait]
-pub trait Connector: Send {
+pub trait Connector: Send + Sync {
     /// What kind of door this is.
     fn describe(&self) -> Description;
 
@@ -192,7 +192,9 @@ pub enum ConnectorError {
         said: String,
     },
     /// A body over the cap that cannot be stepped past.
-    #[error("{what} answered with {size}, over the cap of {cap_bytes} bytes; ask for smaller pages or raise limits.max_body_bytes")]
+    #[error(
+        "{what} answered with {size}, over the cap of {cap_bytes} bytes; ask for smaller pages or raise limits.max_body_bytes"
+    )]
     TooLarge {
         /// Address without secrets.
         what: String,

@@ -1,5 +1,6 @@
 //! One request: sent, bounded, and its failure named. Never twice, never waiting.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,10 +11,12 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use url::Url;
 
 use crate::config::{ConfigError, LimitsConfig, setting};
 use crate::connector::ConnectorError;
+use crate::identity::{Picked, pick};
 use crate::secret::SecretRef;
 
 /// Retry-After beyond this is cut: a slip of a server must not silence a source for days.
@@ -47,6 +50,7 @@ pub(crate) struct Fetcher {
     client: Client,
     headers: HeaderMap,
     query: Option<(String, SecretString)>,
+    secret: Option<SecretString>,
     max_body_bytes: u64,
     busy_statuses: Vec<u16>,
 }
@@ -62,14 +66,17 @@ impl Fetcher {
     ) -> Result<Self, ConfigError> {
         let mut headers = HeaderMap::new();
         let mut query = None;
+        let mut known = None;
         if let Some(auth) = auth {
             let wrong = |what: &str| setting(name, "auth", what);
             let secret = auth
                 .secret
                 .resolve(base_dir)
                 .map_err(|source| ConfigError::Secret { name: name.to_owned(), source })?;
+            known = Some(secret.clone());
             let value = |text: String| {
-                let mut value = HeaderValue::from_str(&text).map_err(|_| wrong("refers to a secret that is no header value"))?;
+                let mut value =
+                    HeaderValue::from_str(&text).map_err(|_| wrong("refers to a secret that is no header value"))?;
                 value.set_sensitive(true);
                 Ok(value)
             };
@@ -113,11 +120,16 @@ impl Fetcher {
             .build()
             .map_err(|e| setting(name, "limits", &format!("does not give a working HTTP client ({e})")))?;
         let max_body_bytes = limits.max_body_bytes;
-        Ok(Self { client, headers, query, max_body_bytes, busy_statuses: busy_statuses.to_vec() })
+        Ok(Self { client, headers, query, secret: known, max_body_bytes, busy_statuses: busy_statuses.to_vec() })
     }
 
     /// Asks for `url` and reads the answer up to the cap.
-    pub(crate) async fn get(&self, url: &Url, accept: &'static str, now: DateTime<Utc>) -> Result<Answer, ConnectorError> {
+    pub(crate) async fn get(
+        &self,
+        url: &Url,
+        accept: &'static str,
+        now: DateTime<Utc>,
+    ) -> Result<Answer, ConnectorError> {
         let what = format!("GET {url}");
         let mut full = url.clone();
         if let Some((parameter, secret)) = &self.query {
@@ -128,11 +140,15 @@ impl Fetcher {
         let status = response.status();
         if !status.is_success() {
             // What the source says about it helps whoever reads the message.
-            let said = match response.chunk().await {
-                Ok(Some(chunk)) => format!("{what} (it says {})", excerpt(&chunk)),
+            let what = match response.chunk().await {
+                Ok(Some(chunk)) => {
+                    let words = std::str::from_utf8(&chunk).ok().and_then(|text| said(text.trim()));
+                    let words = words.map_or_else(|| excerpt(&chunk), |words| format!("'{words}'"));
+                    format!("{what} (it says {})", self.without_words_of_secret(&words))
+                }
                 _ => what,
             };
-            return Err(self.failure(said, status, response.headers(), now));
+            return Err(self.failure(what, status, response.headers(), now));
         }
         let claimed = response.headers().get(reqwest::header::CONTENT_LENGTH);
         let claimed = claimed.and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok());
@@ -161,7 +177,9 @@ impl Fetcher {
                 ConnectorError::Busy { what, status: code, after: retry_after(headers, now) }
             }
             408 | 409 | 425 | 500..=599 => ConnectorError::Failed { what, status: code },
-            401 | 403 | 407 => ConnectorError::Denied { what, status: code, hint: "check the source's auth and secret" },
+            401 | 403 | 407 => {
+                ConnectorError::Denied { what, status: code, hint: "check the source's auth and secret" }
+            }
             404 | 410 => ConnectorError::Denied { what, status: code, hint: "check the source's url and path" },
             300..=399 => ConnectorError::Denied {
                 what,
@@ -172,11 +190,22 @@ impl Fetcher {
         }
     }
 
+    /// A text of the source's without the secret it may have echoed.
+    fn without_words_of_secret(&self, text: &str) -> String {
+        match &self.secret {
+            Some(secret) => text.replace(secret.expose_secret(), "…"),
+            None => text.to_owned(),
+        }
+    }
+
     /// A link of the source's without the secret it may have echoed.
     pub(crate) fn without_secret(&self, mut url: Url) -> Url {
         let Some((parameter, _)) = &self.query else { return url };
-        let kept: Vec<(String, String)> =
-            url.query_pairs().filter(|(name, _)| name != parameter).map(|(n, v)| (n.into_owned(), v.into_owned())).collect();
+        let kept: Vec<(String, String)> = url
+            .query_pairs()
+            .filter(|(name, _)| name != parameter)
+            .map(|(n, v)| (n.into_owned(), v.into_owned()))
+            .collect();
         url.set_query(None);
         if !kept.is_empty() {
             url.query_pairs_mut().extend_pairs(kept);
@@ -218,18 +247,88 @@ pub(crate) fn web_page(answer: &Answer) -> Option<String> {
     if !(declared.contains("text/html") || start.starts_with("<!doctype html") || start.starts_with("<html")) {
         return None;
     }
-    let title = start.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>")).map(|(title, _)| title.trim());
+    let title =
+        start.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>")).map(|(title, _)| title.trim());
     Some(match title {
         Some(title) => format!("a web page titled '{}'", &title[..title.floor_char_boundary(80)]),
         None => "a web page".to_owned(),
     })
 }
 
-/// The start of a body, for messages.
+/// What kind of body came, for messages. Records are never quoted: they may be about
+/// persons.
 pub(crate) fn excerpt(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(200)]);
+    let bytes = body.len();
+    let text = String::from_utf8_lossy(&body[..bytes.min(100)]);
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if text.is_empty() { "an empty body".to_owned() } else { format!("'{text}'") }
+    match text.chars().next() {
+        None => "an empty body".to_owned(),
+        Some('{') => format!("a body of {bytes} bytes that begins like a JSON object"),
+        Some('[') => format!("a body of {bytes} bytes that begins like a JSON array"),
+        Some('<') => {
+            let tag: String = text.chars().take_while(|c| *c != '>' && *c != ' ').collect();
+            format!("a body of {bytes} bytes that begins with {tag}>")
+        }
+        Some(_) => format!("'{text}'"),
+    }
+}
+
+/// What a JSON object or array says about an error, when it is nothing but that.
+pub(crate) fn said(json: &str) -> Option<String> {
+    if json.starts_with('[') {
+        let parts: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+        let words: Option<Vec<String>> = parts.iter().take(3).map(|part| said(part.get())).collect();
+        return words.filter(|words| !words.is_empty()).map(|words| words.join("; "));
+    }
+    const WORDS: [&str; 18] = [
+        "code",
+        "error",
+        "errors",
+        "message",
+        "description",
+        "detail",
+        "details",
+        "status",
+        "title",
+        "type",
+        "success",
+        "ok",
+        "error_code",
+        "error_description",
+        "timestamp",
+        "path",
+        "request_id",
+        "trace_id",
+    ];
+    let members: BTreeMap<String, &RawValue> = serde_json::from_str(json).ok()?;
+    let is_error = members.keys().all(|key| WORDS.contains(&key.as_str()))
+        && ["code", "error", "errors", "error_code", "message"].iter().any(|word| members.contains_key(*word));
+    if !is_error {
+        return None;
+    }
+    let names = [
+        "code",
+        "error_code",
+        "error.code",
+        "error.error_code",
+        "error",
+        "message",
+        "error.message",
+        "error.error_msg",
+        "description",
+        "error.description",
+        "error_description",
+        "detail",
+    ]
+    .map(str::to_owned);
+    let mut words: Vec<String> = pick(json.as_bytes(), &names)
+        .ok()?
+        .into_iter()
+        .filter_map(|picked| if let Picked::Text(text) = picked { Some(text) } else { None })
+        .collect();
+    words.extend(members.get("errors").and_then(|errors| said(errors.get())));
+    let text = if words.is_empty() { "an error without words".to_owned() } else { words.join(" ") };
+    Some(text[..text.floor_char_boundary(300)].to_owned())
 }
 
 #[cfg(test)]
@@ -242,12 +341,28 @@ mod tests {
     }
 
     #[test]
+    fn errors_are_told_in_the_sources_words_but_records_are_never_quoted() {
+        assert_eq!(said(r#"[{"code":400,"description":"no such place"}]"#).unwrap(), "400 no such place");
+        assert_eq!(said(r#"{"errors":[{"message":"busy"}],"status":503}"#).unwrap(), "busy");
+        assert_eq!(
+            said(r#"{"error":{"error_code":6,"error_msg":"too many","request_params":[]}}"#).unwrap(),
+            "6 too many"
+        );
+        assert_eq!(said(r#"{"id":1,"message":"my lamp is out"}"#), None);
+        assert_eq!(said(r#"{"status":"open","description":"my lamp is out"}"#), None);
+        assert_eq!(said("[]"), None);
+        assert!(!excerpt(b"[{\"name\":\"Nobody\"").contains("Nobody"));
+        assert_eq!(excerpt(b"<fault><name>"), "a body of 13 bytes that begins with <fault>");
+    }
+
+    #[test]
     fn retry_after_is_read_as_seconds_or_as_a_date() {
         let now = DateTime::parse_from_rfc3339("2026-01-05T10:00:00Z").unwrap().to_utc();
         assert_eq!(retry_after(&headers(&[("retry-after", "7")]), now), Some(Duration::from_secs(7)));
         let date = headers(&[("retry-after", "Mon, 05 Jan 2026 10:00:30 GMT")]);
         assert_eq!(retry_after(&date, now), Some(Duration::from_secs(30)));
-        let own = headers(&[("retry-after", "Mon, 05 Jan 2026 10:00:30 GMT"), ("date", "Mon, 05 Jan 2026 10:00:20 GMT")]);
+        let own =
+            headers(&[("retry-after", "Mon, 05 Jan 2026 10:00:30 GMT"), ("date", "Mon, 05 Jan 2026 10:00:20 GMT")]);
         assert_eq!(retry_after(&own, now), Some(Duration::from_secs(10)));
         assert_eq!(retry_after(&headers(&[("retry-after", "soon")]), now), None);
         assert_eq!(retry_after(&headers(&[("retry-after", "999999999")]), now), Some(LONGEST_RETRY_AFTER));

@@ -68,8 +68,7 @@ pub struct Named {
 impl Identity {
     /// Checks the configuration.
     pub fn new(config: &IdentityConfig) -> Result<Self, IdentityError> {
-        let ways =
-            usize::from(!config.columns.is_empty()) + usize::from(config.content) + usize::from(config.row);
+        let ways = usize::from(!config.columns.is_empty()) + usize::from(config.content) + usize::from(config.row);
         if ways != 1 {
             return Err(IdentityError::Ways(ways));
         }

@@ -346,7 +346,7 @@ impl Runner {
 
     /// Appends the page; returns how many records and how much was set aside, `None`
     /// when told to stop before all was durable.
-    async fn make_durable(&self, page: &Page, stop: &CancellationToken) -> Result<Option<(u64, u64)>, RunError> {
+    async fn make_durable(&mut self, page: &Page, stop: &CancellationToken) -> Result<Option<(u64, u64)>, RunError> {
         let drifting = self.connector.describe().replay == Replay::Latest;
         let mut records = Vec::new();
         let mut dead = Vec::new();
@@ -379,6 +379,9 @@ impl Runner {
             }
         }
         let set_aside = dead.len() as u64;
+        if set_aside > 0 {
+            tracing::warn!(source = %self.name, set_aside, "set aside with their reasons in dead-letters");
+        }
         for batch in batches(dead.into_iter().map(|letter| (letter, ())).collect()).into_iter().rev() {
             let letters = batch.into_iter().map(|(letter, ())| letter).collect();
             match self.append(DEAD_LETTERS, letters, stop).await? {
@@ -426,7 +429,7 @@ impl Runner {
             delivery: self.delivery(delivery, &refused.bytes, drifting),
             payload: refused.bytes.slice(..refused.bytes.len().min(room)),
         };
-        tracing::warn!(source = %self.name, delivery = %letter.delivery, reason = %letter.reason, "set aside");
+        tracing::debug!(source = %self.name, delivery = %letter.delivery, reason = %letter.reason, "set aside");
         letter.seal(&self.sealer).map_err(|source| self.cannot_seal(source))
     }
 
@@ -441,7 +444,7 @@ impl Runner {
     }
 
     async fn append(
-        &self,
+        &mut self,
         topic: &str,
         records: Vec<NewRecord>,
         stop: &CancellationToken,
@@ -463,7 +466,7 @@ impl Runner {
         }
     }
 
-    async fn create_topics(&self, stop: &CancellationToken) -> Result<Option<()>, RunError> {
+    async fn create_topics(&mut self, stop: &CancellationToken) -> Result<Option<()>, RunError> {
         for topic in [raw_topic(&self.name), DEAD_LETTERS.to_owned()] {
             let mut backoff = self.backoff();
             while let Err(error) = self.log.create_topic(&topic, TopicKind::Stream).await {
@@ -488,12 +491,12 @@ impl Runner {
         });
     }
 
-    async fn load(&self) -> Result<Option<Cursor>, RunError> {
+    async fn load(&mut self) -> Result<Option<Cursor>, RunError> {
         let (state, name) = (Arc::clone(&self.state), self.name.clone());
         self.kept(tokio::task::spawn_blocking(move || state.load(&name)).await)
     }
 
-    async fn save(&self, cursor: Cursor) -> Result<(), RunError> {
+    async fn save(&mut self, cursor: Cursor) -> Result<(), RunError> {
         let (state, name) = (Arc::clone(&self.state), self.name.clone());
         self.kept(tokio::task::spawn_blocking(move || state.save(&name, &cursor)).await)
     }
@@ -515,17 +518,21 @@ impl Runner {
             .build()
     }
 
-    async fn wait_for_rate(&self, stop: &CancellationToken) -> Wait {
-        let Some(limiter) = &self.limiter else { return Wait::Over };
-        while let Err(too_soon) = limiter.check() {
-            if let Wait::Stopped = self.wait(too_soon.wait_time_from(self.clock.elapsed()), stop).await {
+    fn too_soon(&self) -> Option<Duration> {
+        let too_soon = self.limiter.as_ref()?.check().err()?;
+        Some(too_soon.wait_time_from(self.clock.elapsed()))
+    }
+
+    async fn wait_for_rate(&mut self, stop: &CancellationToken) -> Wait {
+        while let Some(wait) = self.too_soon() {
+            if let Wait::Stopped = self.wait(wait, stop).await {
                 return Wait::Stopped;
             }
         }
         Wait::Over
     }
 
-    async fn wait(&self, wait: Duration, stop: &CancellationToken) -> Wait {
+    async fn wait(&mut self, wait: Duration, stop: &CancellationToken) -> Wait {
         tokio::select! {
             () = self.clock.sleep(wait) => Wait::Over,
             () = stop.cancelled() => Wait::Stopped,
@@ -580,3 +587,13 @@ fn chain(error: &dyn std::error::Error) -> String {
     line
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever wires the runner spawns it.
+    #[allow(dead_code)]
+    fn a_run_can_be_spawned(runner: Runner) -> impl Future<Output = Result<RunSummary, RunError>> + Send {
+        runner.run(CancellationToken::new(), Mode::Once)
+    }
+}

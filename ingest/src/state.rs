@@ -77,10 +77,8 @@ impl CursorStore {
     /// Saves the cursor of `source`; durable on return.
     pub fn save(&self, source: &str, cursor: &Cursor) -> Result<(), StateError> {
         let stored = Stored { shape: SHAPE, cursor: cursor.clone() };
-        let text = serde_json::to_string(&stored).map_err(|e| StateError::Unreadable {
-            source_name: source.to_owned(),
-            what: e.to_string(),
-        })?;
+        let text = serde_json::to_string(&stored)
+            .map_err(|e| StateError::Unreadable { source_name: source.to_owned(), what: e.to_string() })?;
         let write = self.database.begin_write().map_err(|e| failed("begin", e))?;
         {
             let mut table = write.open_table(CURSORS).map_err(|e| failed("open its table", e))?;

@@ -142,6 +142,12 @@ pub enum LogError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Only one process may own an embedded log.
+    #[error("another process owns the embedded log {file}; stop it first, or try later")]
+    Owned {
+        /// File of the log.
+        file: String,
+    },
     /// What lies on disk is not what was written, or settings contradict it.
     #[error("log is damaged or misconfigured: {what}")]
     Broken {
@@ -159,7 +165,7 @@ impl LogError {
         match self {
             Self::Unavailable { .. } => Advice::RetryAfter(Duration::from_secs(1)),
             Self::TooLarge { .. } => Advice::SetAside,
-            Self::FellBehind { .. } | Self::UnknownTopic(_) | Self::Broken { .. } => Advice::Stop,
+            Self::FellBehind { .. } | Self::UnknownTopic(_) | Self::Owned { .. } | Self::Broken { .. } => Advice::Stop,
         }
     }
 }

@@ -260,8 +260,7 @@ async fn a_mistake_gets_a_code_and_the_connection_lives_on() {
     assert!(said.contains("casses"), "{said}");
     let said = server.refused("SELECT colour FROM core.cases", "42703").await;
     assert!(said.contains("colour"), "{said}");
-    server.refused("SELEC 1", "25006").await;
-    server.refused("SELECT FROM WHERE", "42601").await;
+    server.refused("SELEC 1", "42601").await;
     let mut psql = server.psql("analyst", Some(PASSWORD));
     let answer = answer(psql.args(["-v", "ON_ERROR_STOP=0", "-c", "SELECT nothing", "-c", "SELECT 7"])).await;
     assert_eq!(answer.out, "7\n");
@@ -280,7 +279,7 @@ async fn before_anything_is_published_a_statement_says_so() {
     server.stop().await;
 }
 
-/// Takes a second per row on any machine, and never ends by itself.
+/// Ends on no machine, and needs hardly any memory.
 const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b, \
                        generate_series(1, 1000000) c WHERE a.value + b.value + c.value < 0";
 

@@ -1,4 +1,9 @@
 //! One module a command.
 
+pub mod batch;
+pub mod dead_letters;
+pub mod doctor;
 pub mod query;
+pub mod reconcile;
 pub mod run;
+pub mod simulate;

@@ -12,6 +12,7 @@ use crate::{cli, output};
 
 /// Runs until stopped or drained.
 pub async fn run(arguments: cli::Run) -> anyhow::Result<()> {
+    ahual_sinks::http::install_metrics();
     let config = Config::load(&arguments.deployment.config)?;
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
@@ -63,7 +64,8 @@ pub async fn run(arguments: cli::Run) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<()> {
+/// Cancels `stop` on INT and TERM.
+pub fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

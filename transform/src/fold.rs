@@ -162,7 +162,7 @@ fn ledger(contents: &Contents<'_>, rule: &FoldRule) -> Vec<LedgerRow> {
                 folded_version: rule.folded_version,
             });
             row.pulled += 1;
-            if content.set_aside {
+            if content.set_aside && content.events.is_empty() {
                 row.set_aside += 1;
             } else if nth == 0 {
                 row.stored += 1;

@@ -293,12 +293,15 @@ impl Job {
         let raw_version = self.lake.table(RawRow::TABLE)?.version();
         self.apply(version, events, Some(states), &transactions, raw_version).await?;
         self.publish(records.len() as u64)?;
-        for (app, next) in &transactions {
-            if let Some((topic, partition)) = app.rsplit_once('/') {
-                let at = TopicPartition { topic: topic.to_owned(), partition: partition.parse().unwrap_or(0) };
-                self.parts.log.commit("transform", &at, u64::try_from(*next).unwrap_or(0)).await?;
-            }
-        }
+        // A note for operators and retention; the truth of progress is in the table.
+        let notes = transactions.iter().filter_map(|(app, next)| {
+            let (topic, partition) = app.rsplit_once('/')?;
+            let at = TopicPartition { topic: topic.to_owned(), partition: partition.parse().ok()? };
+            let next = u64::try_from(*next).ok()?;
+            let log = Arc::clone(&self.parts.log);
+            Some(async move { log.commit("transform", &at, next).await })
+        });
+        futures::future::try_join_all(notes).await?;
         Ok(())
     }
 
@@ -326,7 +329,8 @@ impl Job {
         let states = self.index.cases(names.into_iter())?;
         let mut known: HashSet<(&str, &str, &str)> = HashSet::new();
         for rows in states.values() {
-            for row in rows {
+            // What was set aside is mapped again when it comes again: the mapping may be better now.
+            for row in rows.iter().filter(|row| row.kind != Kind::SetAside.as_str()) {
                 known.insert((row.source.as_str(), row.record_id.as_str(), row.content_id.as_str()));
             }
         }

@@ -17,8 +17,10 @@ use ahual_schemas::{Advice, At};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
+use deltalake::delta_datafusion::planner::DeltaPlanner;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake::kernel::{Action, StructType, Transaction};
@@ -374,12 +376,15 @@ impl LakeTable {
         let properties = CommitProperties::default().with_max_retries(0).with_application_transactions(
             transactions.iter().map(|(app, version)| Transaction::new(app.clone(), *version)).collect(),
         );
+        // delta-rs puts nodes of its own into the plan, which only its own planner knows.
+        let state =
+            SessionStateBuilder::new_from_existing(session.state()).with_query_planner(DeltaPlanner::new()).build();
         self.table = self
             .table
             .clone()
             .write(Vec::<RecordBatch>::new())
             .with_input_plan(plan)
-            .with_session_state(Arc::new(session.state()))
+            .with_session_state(Arc::new(state))
             .with_save_mode(SaveMode::Overwrite)
             .with_commit_properties(properties)
             .await

@@ -11,3 +11,4 @@ pub mod lake;
 pub mod mapping;
 pub mod readers;
 pub mod reading;
+pub mod reconcile;

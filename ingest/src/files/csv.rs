@@ -22,7 +22,7 @@ const BLOCK_BYTES: usize = 256 * 1024;
 
 /// Cuts text into rows of raw bytes and cells.
 pub(super) struct Cutter {
-    source: Box<dyn Read + Send>,
+    source: Box<dyn Read + Send + Sync>,
     delimiter: u8,
     buffer: Vec<u8>,
     /// Where the next row starts in `buffer`.
@@ -67,7 +67,7 @@ enum Scan {
 }
 
 impl Cutter {
-    pub(super) fn new(source: Box<dyn Read + Send>, delimiter: u8, before: u64) -> Self {
+    pub(super) fn new(source: Box<dyn Read + Send + Sync>, delimiter: u8, before: u64) -> Self {
         Self { source, delimiter, buffer: Vec::new(), start: 0, ended: false, before, line: 1 }
     }
 

@@ -62,8 +62,9 @@ pub(super) struct Document {
 
 impl Document {
     pub(super) fn open(text: Bytes, records: Option<&str>) -> Result<Self, String> {
-        let whole = std::str::from_utf8(&text)
-            .map_err(|e| format!("it is not UTF-8 from byte {} on; name its encoding in files.encoding", e.valid_up_to()))?;
+        let whole = std::str::from_utf8(&text).map_err(|e| {
+            format!("it is not UTF-8 from byte {} on; name its encoding in files.encoding", e.valid_up_to())
+        })?;
         let document: &RawValue = serde_json::from_str(whole)
             .map_err(|e| format!("it is not whole JSON: {e} (byte {})", byte_of(whole, e.line(), e.column())))?;
         let array = match records {
@@ -132,10 +133,10 @@ mod tests {
             records(text, None).unwrap(),
             ["{\"id\": 1.50 , \"big\":12345678901234567890123}", "{\"id\":\"02\"}"]
         );
-        assert_eq!(records(r#"{"a":{"b":[{"x":1}, 7]}}"#, Some("a.b")).unwrap(), [
-            r#"{"x":1}"#,
-            "element 2 (byte 19) is not an object"
-        ]);
+        assert_eq!(
+            records(r#"{"a":{"b":[{"x":1}, 7]}}"#, Some("a.b")).unwrap(),
+            [r#"{"x":1}"#, "element 2 (byte 20) is not an object"]
+        );
     }
 
     #[test]

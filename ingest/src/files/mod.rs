@@ -26,8 +26,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-pub use self::config::{FilesConfig, Format, Paths, TotalRows};
 use self::config::Charset;
+pub use self::config::{FilesConfig, Format, Paths, TotalRows};
 use self::rows::{Fault, Line, Rows};
 use self::snapshot::{Snapshot, Taken, name_of};
 use crate::config::{ConfigError, setting};
@@ -94,12 +94,7 @@ struct Reading {
 
 impl FilesConnector {
     /// Checks the configuration; opens nothing.
-    pub fn new(
-        name: &str,
-        config: FilesConfig,
-        base_dir: &Path,
-        identity: Arc<Identity>,
-    ) -> Result<Self, ConfigError> {
+    pub fn new(name: &str, config: FilesConfig, base_dir: &Path, identity: Arc<Identity>) -> Result<Self, ConfigError> {
         let wrong = |key: &str, what: &str| setting(name, &format!("files.{key}"), what);
         if config.path.list().is_empty() || config.path.list().iter().any(|path| path.trim().is_empty()) {
             return Err(wrong("path", "names no file; write a path or a list of paths"));
@@ -114,7 +109,10 @@ impl FilesConnector {
             return Err(wrong("delimiter", "must be one ASCII character other than a quote or a line end"));
         }
         let Some(charset) = Charset::of(config.encoding.as_deref()) else {
-            return Err(wrong("encoding", "is no encoding label of the WHATWG list; write one such as windows-1251, or detect"));
+            return Err(wrong(
+                "encoding",
+                "is no encoding label of the WHATWG list; write one such as windows-1251, or detect",
+            ));
         };
         if config.page_rows == 0 {
             return Err(wrong("page_rows", "must be at least 1"));
@@ -350,7 +348,10 @@ impl Folder {
                 }
             }
             if found.is_empty() && !self.config.watch {
-                return Err(nothing_there(&configured, "no file matches; correct files.path, or set files.watch to wait for one"));
+                return Err(nothing_there(
+                    &configured,
+                    "no file matches; correct files.path, or set files.watch to wait for one",
+                ));
             }
             found.sort();
             files.append(&mut found);

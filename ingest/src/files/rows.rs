@@ -60,7 +60,8 @@ impl Rows {
                     .to_owned(),
             })
         })?;
-        let io = |source| Fault::Source(ConnectorError::Io { doing: "read the copy of", place: file.to_owned(), source });
+        let io =
+            |source| Fault::Source(ConnectorError::Io { doing: "read the copy of", place: file.to_owned(), source });
         if format == Format::Xlsx {
             let bytes = snapshot.bytes(MAX_DOCUMENT_BYTES).map_err(io)?.ok_or_else(too_long)?;
             return SheetRows::open(file, bytes, config, needed).map(Self::Sheet);
@@ -164,7 +165,10 @@ fn settle_encoding(
 fn transcode(snapshot: &mut Snapshot, encoding: &'static Encoding, bytes: &[u8]) -> Result<(), Fault> {
     let (text, _, malformed) = encoding.decode(bytes);
     if malformed {
-        return Err(Fault::File(format!("it is not {} throughout; correct files.encoding or the file", encoding.name())));
+        return Err(Fault::File(format!(
+            "it is not {} throughout; correct files.encoding or the file",
+            encoding.name()
+        )));
     }
     let text = text.into_owned();
     snapshot.replace(text.into());

@@ -32,7 +32,7 @@ impl SheetRows {
         };
         let range = book.worksheet_range(&sheet).map_err(unreadable)?;
         let merged = book.merge_cells_by_sheet_name(&sheet).map_err(unreadable)?;
-        let Some((first_row, first_column)) = range.start() else { 
+        let Some((first_row, first_column)) = range.start() else {
             return Ok(Self { rows: Vec::new().into_iter(), table: Table::empty() });
         };
         let mut rows: Vec<(u32, Vec<String>)> = texts(&range)
@@ -51,10 +51,8 @@ impl SheetRows {
         }
         let header = joined(&rows[start..end]);
         let table = Table::new(file, &header, config, needed).map_err(Fault::Source)?;
-        let data: Vec<_> = rows
-            .drain(end..)
-            .filter(|(_, cells)| cells.iter().any(|cell| !cell.trim().is_empty()))
-            .collect();
+        let data: Vec<_> =
+            rows.drain(end..).filter(|(_, cells)| cells.iter().any(|cell| !cell.trim().is_empty())).collect();
         Ok(Self { rows: data.into_iter(), table })
     }
 

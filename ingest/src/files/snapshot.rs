@@ -42,7 +42,8 @@ impl Snapshot {
             let place = shown.clone();
             move |source| ConnectorError::Io { doing, place, source }
         };
-        let mut packed = Hashing { inner: File::open(path).map_err(failed("open"))?, hasher: blake3::Hasher::new(), broken: false };
+        let mut packed =
+            Hashing { inner: File::open(path).map_err(failed("open"))?, hasher: blake3::Hasher::new(), broken: false };
         let mut start = Vec::with_capacity(2);
         (&mut packed).take(2).read_to_end(&mut start).map_err(failed("read"))?;
         let is_gzip = start == [0x1f, 0x8b];
@@ -76,11 +77,8 @@ impl Snapshot {
         let hash = packed.hasher.finalize().to_hex().to_string();
         if let Some(problem) = problem {
             let mut head = Vec::new();
-            File::open(path)
-                .and_then(|file| file.take(KEPT_BYTES).read_to_end(&mut head))
-                .map_err(failed("read"))?;
-            let reason =
-                format!("file {} is set aside whole: {problem}; send it again", name_of(path));
+            File::open(path).and_then(|file| file.take(KEPT_BYTES).read_to_end(&mut head)).map_err(failed("read"))?;
+            let reason = format!("file {} is set aside whole: {problem}; send it again", name_of(path));
             return Ok(Taken::Damaged { hash, reason, head: head.into() });
         }
         let body = match spool.into_inner() {
@@ -91,7 +89,7 @@ impl Snapshot {
     }
 
     /// The content from its start.
-    pub(super) fn reader(&mut self) -> io::Result<Box<dyn Read + Send>> {
+    pub(super) fn reader(&mut self) -> io::Result<Box<dyn Read + Send + Sync>> {
         Ok(match &mut self.body {
             Body::Memory(bytes) => Box::new(Cursor::new(bytes.clone())),
             Body::Disk(file) => {

@@ -117,7 +117,7 @@ impl EmbeddedLog {
     /// Opens the log in `dir`, or makes one with `partitions` partitions a topic.
     ///
     /// Blocks while the file is checked, which after a crash means reading it.
-    /// Errors: [`LogError::Broken`] when another process owns the log, when it was
+    /// Errors: [`LogError::Owned`] when another process owns the log; [`LogError::Broken`] when it was
     /// made with another number of partitions, or when the file is damaged.
     pub fn open(dir: &Path, partitions: u32) -> Result<Self, LogError> {
         Self::open_with_clock(dir, partitions, Arc::new(rules::now_ms))
@@ -268,10 +268,7 @@ fn open_file(dir: &Path) -> Result<Database, LogError> {
         })
         .create(&path)
         .map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => broken(format!(
-                "another process owns the embedded log {}; stop it, or ask it through its socket",
-                path.display()
-            )),
+            redb::DatabaseError::DatabaseAlreadyOpen => LogError::Owned { file: path.display().to_string() },
             other => failed("open", other.into()),
         })?;
     // The file's name must outlive a power cut as its content does.

@@ -27,16 +27,15 @@ use url::Url;
 pub use self::config::{Open311Config, Rescan, Wire};
 use crate::config::{ConfigError, LimitsConfig, setting};
 use crate::connector::{Connector, ConnectorError, Cursor, Description, Found, Item, Page, Refused, Replay};
-use crate::http::{Answer, Fetcher, excerpt, web_page};
+use crate::http::{Answer, Fetcher, excerpt, said, web_page};
 use crate::identity::{Identity, Picked, pick, pick_raw};
-use crate::rest::{address, is_error, said};
+use crate::rest::address;
 use crate::seen::Seen;
 
 const SHAPE: u32 = 1;
 const DAY_S: i64 = 86_400;
 /// States after which a request is not asked for again, in lower case with `_`.
-const CLOSED: [&str; 5] =
-    ["closed", "fixed", "duplicate", "no_further_action", "not_councils_responsibility"];
+const CLOSED: [&str; 5] = ["closed", "fixed", "duplicate", "no_further_action", "not_councils_responsibility"];
 
 /// How requests are named when the profile does not say.
 pub(crate) fn request_identity() -> Identity {
@@ -205,8 +204,8 @@ impl Open311Connector {
                 Err(found) => Err(unreadable(found, "GeoReport XML")),
             };
         }
-        let document: &RawValue =
-            serde_json::from_slice(&answer.body).map_err(|_| unreadable(excerpt(&answer.body), "whole GeoReport JSON"))?;
+        let document: &RawValue = serde_json::from_slice(&answer.body)
+            .map_err(|_| unreadable(excerpt(&answer.body), "whole GeoReport JSON"))?;
         let mut array = document;
         if document.get().starts_with('{') {
             let names = ["service_requests", "requests", "service_request_updates"].map(str::to_owned);
@@ -217,10 +216,9 @@ impl Open311Connector {
                 (None, None) => document,
             };
         }
-        let raws: Vec<&RawValue> = serde_json::from_str(array.get())
-            .map_err(|_| unreadable(excerpt(&answer.body), "a GeoReport array"))?;
-        if !raws.is_empty() && raws.iter().all(|raw| is_error(raw.get())) {
-            let said = raws.iter().filter_map(|raw| said(raw.get())).collect::<Vec<_>>().join("; ");
+        let raws: Vec<&RawValue> =
+            serde_json::from_str(array.get()).map_err(|_| unreadable(excerpt(&answer.body), "a GeoReport array"))?;
+        if let Some(said) = said(array.get()) {
             return Err(ConnectorError::Said { what: what(), said });
         }
         // What is no object stays as it is, to be set aside.
@@ -377,7 +375,11 @@ impl Connector for Open311Connector {
             Err(reason) => {
                 self.settle(&mut position, &ask);
                 let delivery = format!("c{}p{}:full", position.cycle, position.page);
-                items.push(Item::SetAside(Refused { reason: format!("{}: {reason}", answer.what), delivery, bytes: Bytes::new() }));
+                items.push(Item::SetAside(Refused {
+                    reason: format!("{}: {reason}", answer.what),
+                    delivery,
+                    bytes: Bytes::new(),
+                }));
             }
         }
         self.page(position, items)
@@ -385,8 +387,12 @@ impl Connector for Open311Connector {
 
     fn summarise(&self, cursor: &Cursor) -> String {
         let Ok(position) = cursor.position::<Position>(SHAPE) else { return "unreadable".to_owned() };
-        let upto = position.watermark_s.map_or_else(|| "the beginning".to_owned(), |at| instant(at));
-        format!("requests up to {upto}, {} open, {} questions left in this cycle", position.open.len(), position.plan.len())
+        let upto = position.watermark_s.map_or_else(|| "the beginning".to_owned(), instant);
+        format!(
+            "requests up to {upto}, {} open, {} questions left in this cycle",
+            position.open.len(),
+            position.plan.len()
+        )
     }
 }
 

@@ -55,7 +55,8 @@ pub(super) fn read(body: &[u8]) -> Result<Body, String> {
     let mut root: Option<String> = None;
     let mut errors: Vec<String> = Vec::new();
     loop {
-        let event = reader.read_event().map_err(|e| format!("XML that breaks at byte {} ({e})", reader.error_position()))?;
+        let event =
+            reader.read_event().map_err(|e| format!("XML that breaks at byte {} ({e})", reader.error_position()))?;
         match event {
             Event::Start(start) => {
                 let name = local(start.local_name().as_ref());
@@ -180,10 +181,13 @@ mod tests {
             <extended_attributes><unit>7</unit><unit>8</unit></extended_attributes>
             </request></service_requests>"#;
         let Body::Records(records) = read(xml.as_bytes()).unwrap() else { panic!("records expected") };
-        assert_eq!(records, [concat!(
-            r#"{"service_request_id":"0012","status":"open","description":"lamp & pole л","zipcode":null,"#,
-            r#""lat":49.80,"long":73.10,"extended_attributes":{"unit":["7","8"]}}"#
-        )]);
+        assert_eq!(
+            records,
+            [concat!(
+                r#"{"service_request_id":"0012","status":"open","description":"lamp & pole л","zipcode":null,"#,
+                r#""lat":49.80,"long":73.10,"extended_attributes":{"unit":["7","8"]}}"#
+            )]
+        );
     }
 
     #[test]

@@ -10,7 +10,6 @@ mod config;
 mod tests;
 mod times;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,7 +27,7 @@ use self::times::TimeShape;
 use crate::config::{ConfigError, LimitsConfig, setting};
 use crate::connector::{Connector, ConnectorError, Cursor, Description, Found, Item, Page, Refused, Replay};
 pub use crate::http::AuthConfig;
-use crate::http::{Answer, Fetcher, excerpt, web_page};
+use crate::http::{Answer, Fetcher, excerpt, said, web_page};
 use crate::identity::{Identity, Picked, pick, pick_raw};
 use crate::seen::Seen;
 
@@ -197,17 +196,24 @@ impl RestConnector {
     }
 
     /// Where the page after this one is; `None` where paging ends.
-    fn after(&self, position: &Position, answer: &Answer, given: u64, hash: &str) -> Result<Option<At>, ConnectorError> {
+    fn after(
+        &self,
+        position: &Position,
+        answer: &Answer,
+        given: u64,
+        hash: &str,
+    ) -> Result<Option<At>, ConnectorError> {
         let unreadable = |found: &str, expected| {
             let found = found.to_owned();
             Err(ConnectorError::Unreadable { what: answer.what.clone(), found, expected })
         };
         match &self.config.paging {
             PagingConfig::None => Ok(None),
-            PagingConfig::Page { .. } | PagingConfig::Offset { .. }
-                if given == 0 || position.before.as_deref() == Some(hash) =>
-            {
-                Ok(None)
+            PagingConfig::Page { .. } | PagingConfig::Offset { .. } if given == 0 => Ok(None),
+            // Some sources give their last page for every number beyond it.
+            PagingConfig::Page { .. } if position.before.as_deref() == Some(hash) => Ok(None),
+            PagingConfig::Offset { .. } if position.before.as_deref() == Some(hash) => {
+                unreadable("the page just read", "the next: does it know the offset parameter?")
             }
             PagingConfig::Page { .. } => Ok(self.step(&position.at, 1)),
             PagingConfig::Offset { overlap, .. } => Ok(self.step(&position.at, given.saturating_sub(*overlap).max(1))),
@@ -215,7 +221,10 @@ impl RestConnector {
                 let found = pick(&answer.body, std::slice::from_ref(next)).ok().and_then(|mut found| found.pop());
                 match found {
                     Some(Picked::Text(token)) if !token.is_empty() && token != "false" => {
-                        let at = if token.starts_with("http://") || token.starts_with("https://") || token.starts_with('/') {
+                        let at = if token.starts_with("http://")
+                            || token.starts_with("https://")
+                            || token.starts_with('/')
+                        {
                             At::Link(self.link(&token)?.into())
                         } else {
                             At::Token(token)
@@ -251,7 +260,9 @@ impl RestConnector {
                     Some(newest) if from.is_none_or(|from| newest > from) => Ok(Some(At::From(newest))),
                     _ => Err(ConnectorError::Input {
                         place: answer.what.clone(),
-                        what: format!("at least {size} records share one instant, so time does not lead past them; raise rest.page_size"),
+                        what: format!(
+                            "at least {size} records share one instant, so time does not lead past them; raise rest.page_size"
+                        ),
                     }),
                 }
             }
@@ -295,7 +306,7 @@ impl RestConnector {
             .iter()
             .map(|raw| {
                 let nameless = self.identity.column_id(raw.get().as_bytes()).is_none();
-                said(raw.get()).filter(|_| nameless && is_error(raw.get()))
+                said(raw.get()).filter(|_| nameless)
             })
             .collect();
         match errors {
@@ -374,7 +385,10 @@ impl Connector for RestConnector {
         if position.page >= self.config.max_pages {
             return Err(ConnectorError::Input {
                 place: format!("GET {url}"),
-                what: format!("paging does not end after {} pages; correct rest.paging or raise rest.max_pages", position.page),
+                what: format!(
+                    "paging does not end after {} pages; correct rest.paging or raise rest.max_pages",
+                    position.page
+                ),
             });
         }
         let answer = match self.fetcher.get(&url, "application/json", now).await {
@@ -433,32 +447,6 @@ pub(crate) fn address(base: &str, path: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// What a JSON object says about an error, when it looks like one.
-pub(crate) fn said(object: &str) -> Option<String> {
-    let names = ["code", "error.code", "status", "error", "errors", "message", "error.message", "description", "detail", "error_description", "error.error_msg"]
-        .map(str::to_owned);
-    let found = pick(object.as_bytes(), &names).ok()?;
-    let words: Vec<&str> = found
-        .iter()
-        .filter_map(|picked| if let Picked::Text(text) = picked { Some(text.as_str()) } else { None })
-        .collect();
-    let nested = found.iter().any(|picked| *picked == Picked::Nested);
-    if words.is_empty() && !nested {
-        return None;
-    }
-    let text = if words.is_empty() { object.to_owned() } else { words.join(" ") };
-    Some(text[..text.floor_char_boundary(300)].to_owned())
-}
-
-/// Whether a JSON object holds nothing but words of an error.
-pub(crate) fn is_error(object: &str) -> bool {
-    const WORDS: [&str; 9] =
-        ["code", "error", "errors", "message", "description", "detail", "status", "title", "error_description"];
-    let Ok(keys) = serde_json::from_str::<BTreeMap<String, &RawValue>>(object) else { return false };
-    keys.keys().all(|key| WORDS.contains(&key.as_str()))
-        && ["code", "error", "errors", "message"].iter().any(|word| keys.contains_key(*word))
-}
-
 /// The target of `rel="next"`.
 fn next_link(headers: &HeaderMap) -> Option<String> {
     for value in headers.get_all(LINK) {
@@ -466,7 +454,8 @@ fn next_link(headers: &HeaderMap) -> Option<String> {
             let (target, about) = link.trim().strip_prefix('<')?.split_once('>')?;
             let next = about.split(';').any(|part| {
                 part.trim().split_once('=').is_some_and(|(name, rel)| {
-                    name.trim().eq_ignore_ascii_case("rel") && rel.trim().trim_matches('"').split(' ').any(|r| r == "next")
+                    name.trim().eq_ignore_ascii_case("rel")
+                        && rel.trim().trim_matches('"').split(' ').any(|r| r == "next")
                 })
             });
             if next {

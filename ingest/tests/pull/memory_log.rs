@@ -117,7 +117,12 @@ struct Held(VecDeque<StoredRecord>);
 
 #[async_trait]
 impl LogReader for Held {
-    async fn next(&mut self, max_records: usize, _max_bytes: usize, _wait: Duration) -> Result<Vec<StoredRecord>, LogError> {
+    async fn next(
+        &mut self,
+        max_records: usize,
+        _max_bytes: usize,
+        _wait: Duration,
+    ) -> Result<Vec<StoredRecord>, LogError> {
         let take = self.0.len().min(max_records.max(1));
         Ok(self.0.drain(..take).collect())
     }

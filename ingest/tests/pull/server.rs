@@ -21,14 +21,22 @@ pub(crate) struct Told {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
-    /// Content-Length claimed instead of the true one.
-    pub(crate) claims: Option<u64>,
+    pub(crate) length: Length,
+}
+
+/// What an answer says about its length.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Length {
+    True,
+    Claimed(u64),
+    /// Nothing: the body ends when the connection does.
+    Unsaid,
 }
 
 impl Told {
     pub(crate) fn json(body: impl Into<Vec<u8>>) -> Self {
         let headers = vec![("content-type", "application/json".to_owned())];
-        Self { status: 200, headers, body: body.into(), claims: None }
+        Self { status: 200, headers, body: body.into(), length: Length::True }
     }
 
     pub(crate) fn status(status: u16) -> Self {
@@ -42,7 +50,12 @@ impl Told {
     }
 
     pub(crate) fn claiming(mut self, bytes: u64) -> Self {
-        self.claims = Some(bytes);
+        self.length = Length::Claimed(bytes);
+        self
+    }
+
+    pub(crate) fn without_length(mut self) -> Self {
+        self.length = Length::Unsaid;
         self
     }
 }
@@ -77,8 +90,12 @@ impl Server {
                     seen.lock().unwrap().push(asked.clone());
                     let fault = planned.lock().unwrap().pop_front();
                     let told = fault.unwrap_or_else(|| answer(&asked));
-                    let length = told.claims.unwrap_or(told.body.len() as u64);
-                    let mut text = format!("HTTP/1.1 {} X\r\ncontent-length: {length}\r\nconnection: close\r\n", told.status);
+                    let mut text = format!("HTTP/1.1 {} X\r\nconnection: close\r\n", told.status);
+                    match told.length {
+                        Length::True => text.push_str(&format!("content-length: {}\r\n", told.body.len())),
+                        Length::Claimed(bytes) => text.push_str(&format!("content-length: {bytes}\r\n")),
+                        Length::Unsaid => {}
+                    }
                     for (name, value) in &told.headers {
                         text.push_str(&format!("{name}: {value}\r\n"));
                     }

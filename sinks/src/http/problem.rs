@@ -47,7 +47,7 @@ impl Problem {
     }
 
     /// There is no such parameter.
-    pub(crate) fn unknown_parameter<'a>(name: &str, known: &[&'a str]) -> Self {
+    pub(crate) fn unknown_parameter(name: &str, known: &[&str]) -> Self {
         let near = nearest(name, known.iter().copied());
         let detail = format!("there is no parameter '{name}'{near}; known are {}", known.join(", "));
         Self::new(StatusCode::BAD_REQUEST, "unknown-parameter", "unknown parameter", detail)

@@ -58,11 +58,7 @@ impl Newest {
 }
 
 impl CatalogProviderList for Newest {
-    fn register_catalog(
-        &self,
-        name: String,
-        catalog: Arc<dyn CatalogProvider>,
-    ) -> Option<Arc<dyn CatalogProvider>> {
+    fn register_catalog(&self, name: String, catalog: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
         self.list().register_catalog(name, catalog)
     }
 
@@ -144,7 +140,7 @@ impl Epochs {
             .split(',')
             .map(|name| name.trim().trim_matches('"'))
             .find(|name| catalog.schema(name).is_some())
-            .unwrap_or(&options.default_schema)
+            .unwrap_or(options.default_schema.as_str())
             .to_owned();
         let list = MemoryCatalogProviderList::new();
         list.register_catalog(DATABASE.to_owned(), Arc::new(catalog));

@@ -121,13 +121,14 @@ impl Limits {
 
     /// The same answer, whose rows end with an error once the statement must end.
     pub(super) fn over(&self, response: Response) -> Response {
-        let Response::Query(QueryResponse { command_tag, row_schema, data_rows }) = response else {
-            return response;
-        };
+        let Response::Query(answer) = response else { return response };
+        let row_schema = answer.row_schema();
+        let command_tag = answer.command_tag().to_owned();
         let limits = self.clone();
-        let rows = stream::unfold(Some((data_rows, limits)), |state| async move {
+        let rows = stream::unfold(Some((answer.data_rows, limits)), |state| async move {
             let (mut rows, limits) = state?;
-            match limits.within(async { rows.next().await.transpose() }).await {
+            let next = limits.within(async { rows.next().await.transpose() }).await;
+            match next {
                 Ok(Some(row)) => Some((Ok(row), Some((rows, limits)))),
                 Ok(None) => None,
                 Err(error) => Some((Err(error), None)),

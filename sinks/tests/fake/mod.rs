@@ -14,19 +14,19 @@ use datafusion::catalog::{MemTable, MemorySchemaProvider, SchemaProvider};
 use datafusion::prelude::SessionContext;
 use tokio::sync::watch;
 
-pub struct Fake {
+pub(crate) struct Fake {
     cases: Mutex<Vec<Case>>,
     feed: Mutex<Vec<FeedEntry>>,
     head: watch::Sender<Option<FeedPosition>>,
-    pub ready: Mutex<Result<(), String>>,
-    pub published: Mutex<bool>,
-    pub broken: Mutex<bool>,
-    pub asked: Mutex<Vec<FigureQuery>>,
-    pub sessions: Mutex<usize>,
+    pub(crate) ready: Mutex<Result<(), String>>,
+    pub(crate) published: Mutex<bool>,
+    pub(crate) broken: Mutex<bool>,
+    pub(crate) asked: Mutex<Vec<FigureQuery>>,
+    pub(crate) sessions: Mutex<usize>,
 }
 
 impl Fake {
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             cases: Mutex::default(),
             feed: Mutex::default(),
@@ -40,23 +40,23 @@ impl Fake {
     }
 
     /// Publishes an epoch with these many cases.
-    pub fn publish_cases(&self, count: usize) {
+    pub(crate) fn publish_cases(&self, count: usize) {
         *self.cases.lock().unwrap() = (0..count).map(case).collect();
     }
 
     /// Publishes a batch of entries as version `version`.
-    pub fn publish(&self, version: i64, count: u32) {
+    pub(crate) fn publish(&self, version: i64, count: u32) {
         let entries = (0..count).map(|ordinal| entry(version, ordinal));
         self.feed.lock().unwrap().extend(entries);
         self.head.send_replace(Some(FeedPosition { version, ordinal: count - 1 }));
     }
 
-    pub fn positions(&self) -> Vec<String> {
+    pub(crate) fn positions(&self) -> Vec<String> {
         self.feed.lock().unwrap().iter().map(|entry| entry.position.to_string()).collect()
     }
 }
 
-pub fn entry(version: i64, ordinal: u32) -> FeedEntry {
+pub(crate) fn entry(version: i64, ordinal: u32) -> FeedEntry {
     FeedEntry {
         position: FeedPosition { version, ordinal },
         metric: "completion".into(),
@@ -71,7 +71,7 @@ pub fn entry(version: i64, ordinal: u32) -> FeedEntry {
     }
 }
 
-pub fn case(number: usize) -> Case {
+pub(crate) fn case(number: usize) -> Case {
     Case {
         case_id: format!("call-centre:{number}"),
         source: "call-centre".into(),

@@ -1,0 +1,53 @@
+//! `ahual doctor`: is the configuration right, and does what it names answer?
+
+use std::process::ExitCode;
+
+use ahual_transform::mapping::Mapping;
+
+use crate::config::{Config, chain};
+use crate::{cli, output};
+
+/// Checks everything and says each result on a line; takes no data and moves no cursor.
+pub async fn run(arguments: cli::Deployment) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&arguments.config)?;
+    output::line(&format!("ok    configuration {}", arguments.config.display()));
+    let mut healthy = true;
+    let mut say = |what: String, result: Result<String, String>| match result {
+        Ok(detail) => output::line(&format!("ok    {what}: {detail}")),
+        Err(reason) => {
+            healthy = false;
+            output::line(&format!("FAIL  {what}: {reason}"));
+        }
+    };
+    let sealer = match config.sealer() {
+        Ok(sealer) => {
+            say("sealing".to_owned(), Ok(format!("key '{}'", config.sealing.key_name)));
+            Some(sealer)
+        }
+        Err(error) => {
+            say("sealing".to_owned(), Err(chain(&error)));
+            None
+        }
+    };
+    let log = ahual_ingest::log::open(&config.log, &arguments.data, config.deployment.partitions).await;
+    say("log".to_owned(), match log {
+        Ok(log) => Ok(format!("{} partitions a topic", log.partitions())),
+        Err(error) => Err(chain(&error)),
+    });
+    for source in &config.sources {
+        if let Some(sealer) = &sealer {
+            let mapping = Mapping::load(&source.name, &source.mapping, &config.base_dir, sealer).await;
+            let planned = mapping.map(|_| source.mapping.sql.display().to_string()).map_err(|e| chain(&e));
+            say(format!("source {} mapping", source.name), planned);
+        }
+        let answered = match ahual_ingest::build(&source.name, source.intake(), &config.base_dir) {
+            Err(error) => Err(chain(&error)),
+            Ok(mut door) => match door.connector.next_page(None, chrono::Utc::now()).await {
+                Ok(page) => Ok(format!("answers; a first page of {} is there", page.items.len())),
+                Err(error) => Err(chain(&error)),
+            },
+        };
+        say(format!("source {}", source.name), answered);
+    }
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
