@@ -30,7 +30,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use ahual_schemas::Advice;
 use chrono::{DateTime, Days, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
@@ -117,13 +116,6 @@ pub(crate) enum SimulateError {
     /// The server stopped by itself.
     #[error("the simulated doors stopped serving")]
     Serving(#[source] std::io::Error),
-}
-
-impl SimulateError {
-    /// What to do about it: nobody but a person can help.
-    pub(crate) fn advice(&self) -> Advice {
-        Advice::Stop
-    }
 }
 
 /// Opens the doors. Answers the address they listen on and the running server, which
