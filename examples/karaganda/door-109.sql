@@ -15,6 +15,7 @@
 --     down, so `recorded_at` is not given
 --   `district` may be the code of a place that left the region in 2022: passed on as it
 --     is, territory.csv knows its successor
+-- Every event says the regime: what says none would count as the source's own.
 -- The applicant's name is not read; phone and number are hashed.
 
 WITH told AS (
@@ -78,52 +79,52 @@ SELECT
 FROM told
 
 UNION ALL
-SELECT _record, 'deadline_set', CASE WHEN first_due_at IS NOT NULL THEN created_at END, version, NULL, NULL, NULL, NULL,
+SELECT _record, 'deadline_set', CASE WHEN first_due_at IS NOT NULL THEN created_at END, version, regime, NULL, NULL, NULL,
        NULL, NULL, NULL, NULL, first_due_at, '109 term of the category', NULL, NULL, NULL
 FROM told
 
 UNION ALL
-SELECT _record, 'assigned', assigned_at, version, NULL, 'in_progress', NULL, NULL,
+SELECT _record, 'assigned', assigned_at, version, regime, 'in_progress', NULL, NULL,
        first_body, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM told
 
 UNION ALL
-SELECT _record, 'transferred', transferred_at, version, NULL, NULL, NULL, NULL,
+SELECT _record, 'transferred', transferred_at, version, regime, NULL, NULL, NULL,
        body, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM told
 
 UNION ALL
-SELECT _record, 'deadline_extended', extended_at, version, NULL, NULL, NULL, NULL,
+SELECT _record, 'deadline_extended', extended_at, version, regime, NULL, NULL, NULL,
        NULL, NULL, NULL, NULL, due_at, 'extended by the body', NULL, NULL, NULL
 FROM told
 
 UNION ALL
-SELECT _record, 'first_response', answered_at, version, NULL, NULL, NULL, NULL,
+SELECT _record, 'first_response', answered_at, version, regime, NULL, NULL, NULL,
        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM told
 
 UNION ALL
 -- The first close of what was opened again.
-SELECT _record, 'closed', CASE WHEN reopened_at IS NOT NULL THEN first_closed_at END, version, NULL, 'closed', 'unstated', NULL,
+SELECT _record, 'closed', CASE WHEN reopened_at IS NOT NULL THEN first_closed_at END, version, regime, 'closed', 'unstated', NULL,
        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM told
 
 UNION ALL
-SELECT _record, 'reopened', reopened_at, version, NULL, 'reopened', NULL, NULL,
+SELECT _record, 'reopened', reopened_at, version, regime, 'reopened', NULL, NULL,
        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM told
 
 UNION ALL
-SELECT _record, 'closed', closed_at, version, NULL, 'closed', outcome, NULL,
+SELECT _record, 'closed', closed_at, version, regime, 'closed', outcome, NULL,
        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM told
 
 UNION ALL
-SELECT _record, 'withdrawn', withdrawn_at, version, NULL, 'withdrawn', 'withdrawn', NULL,
+SELECT _record, 'withdrawn', withdrawn_at, version, regime, 'withdrawn', 'withdrawn', NULL,
        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM told
 
 UNION ALL
-SELECT _record, 'feedback', scored_at, version, NULL, NULL, NULL, NULL,
+SELECT _record, 'feedback', scored_at, version, regime, NULL, NULL, NULL,
        NULL, NULL, NULL, NULL, NULL, NULL, score, NULL, NULL
 FROM told

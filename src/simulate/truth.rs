@@ -8,12 +8,12 @@ use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use chrono::NaiveDate;
+use chrono::{Days, NaiveDate};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Simulation;
-use super::clock::{local_day, utc};
+use super::clock::{day_start, local_day, utc};
 use super::incident::{Incident, STAGES};
 use super::region::{CATEGORIES, DISTRICTS};
 use super::world::{Problems, World};
@@ -87,7 +87,9 @@ pub(super) async fn summary(State(simulation): State<Arc<Simulation>>) -> Respon
     Json(told).into_response()
 }
 
-/// `GET /_truth/cases?source=…`: the truth of every case, instants in UTC.
+/// `GET /_truth/cases?source=…`: the truth of every case, instants in UTC. `due_at` and
+/// `due_on` are what is in force by the rules, `said_due_at` what the door shows. Open311
+/// cannot tell when a request was closed or answered: `updated_at` is what it shows.
 pub(super) async fn cases(
     State(simulation): State<Arc<Simulation>>,
     Query(params): Query<BTreeMap<String, String>>,
@@ -139,6 +141,10 @@ fn problem_cases(problems: &Problems, now: i64) -> Vec<Value> {
         let version = problem.shown_at(now)?;
         let state = &version.state;
         let time = |at: Option<i64>| at.map(utc);
+        // An extension set when the term was over does not count.
+        let in_time = state.extended_at.is_none_or(|set_at| set_at <= problem.first_due_at);
+        let due_at = if in_time { state.due_at } else { problem.first_due_at };
+        let due = |at: i64| (!problem.enquiry).then(|| utc(at));
         Some(json!({
             "case": problem.id,
             "version": version.number,
@@ -150,14 +156,16 @@ fn problem_cases(problems: &Problems, now: i64) -> Vec<Value> {
             "day": problem.day(),
             "received_at": utc(problem.received_at),
             "first_response_at": time(state.answered_at),
-            "original_due_at": utc(problem.first_due_at),
-            "due_at": utc(state.due_at),
+            "original_due_at": due(problem.first_due_at),
+            "due_at": due(due_at),
+            "said_due_at": due(state.due_at),
             "extended_at": time(state.extended_at),
             "first_closed_at": time(state.first_closed_at),
             "reopened_at": time(state.reopened_at),
             "closed_at": time(state.closed_at),
             "withdrawn_at": time(state.withdrawn_at),
-            "outcome": state.outcome,
+            "updated_at": utc(version.updated_at),
+            "outcome": if state.withdrawn_at.is_some() { Some("withdrawn") } else { state.outcome },
             "score": state.score,
         }))
     };
@@ -259,6 +267,10 @@ fn task_cases(world: &World, now: i64) -> Vec<Value> {
     let told = |task: &super::task::Task| {
         let known = task.known(now);
         let at = |event: &str| known.iter().rev().find(|entry| entry.event == event).map(|entry| utc(entry.at));
+        let original = known.iter().find_map(|entry| entry.due_on);
+        // An extension written down when the term was over does not count.
+        let over = original.map_or(i64::MAX, |day| day_start(day + Days::new(1)));
+        let moved = known.iter().rev().find(|entry| entry.event == "extended" && entry.recorded_at < over);
         (!known.is_empty()).then(|| {
             json!({
                 "case": task.id,
@@ -267,8 +279,8 @@ fn task_cases(world: &World, now: i64) -> Vec<Value> {
                 "body": task.events[0].executor,
                 "territory": DISTRICTS[task.district].kato,
                 "received_at": at("assigned"),
-                "original_due_on": known.iter().find_map(|entry| entry.due_on),
-                "due_on": known.iter().rev().find_map(|entry| entry.due_on),
+                "original_due_on": original,
+                "due_on": moved.and_then(|entry| entry.due_on).or(original),
                 "extended_at": at("extended"),
                 "done_claimed_at": at("done_claimed"),
                 "returned_at": at("returned"),
