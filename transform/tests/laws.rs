@@ -41,7 +41,8 @@ fn whole_job() -> ProptestConfig {
 #[derive(Debug, Clone)]
 struct Content {
     version: Option<i64>,
-    set_aside: bool,
+    /// How many of its deliveries were set aside before a mapping took it.
+    set_aside: usize,
     said: Vec<EventSaid>,
     /// Delivery, stamp, and whether its row says everything or only 'seen again'.
     deliveries: Vec<(u8, i64, bool)>,
@@ -105,7 +106,8 @@ fn event_said() -> impl Strategy<Value = EventSaid> {
 fn content() -> impl Strategy<Value = Content> {
     let deliveries = proptest::collection::vec((0..4_u8, 0..6_i64, any::<bool>()), 1..4);
     let said = proptest::collection::vec(event_said(), 1..5);
-    (proptest::option::of(0..3_i64), proptest::bool::weighted(0.15), said, deliveries)
+    let set_aside = prop_oneof![4 => Just(0), 1 => 1..4_usize];
+    (proptest::option::of(0..3_i64), set_aside, said, deliveries)
         .prop_map(|(version, set_aside, said, deliveries)| Content { version, set_aside, said, deliveries })
 }
 
@@ -120,9 +122,9 @@ impl Content {
         let mut rows = Vec::new();
         for (nth, (delivery, at, full)) in self.deliveries.iter().enumerate() {
             let base = row(&format!("r{record}"), &format!("c{number}"), &format!("d{delivery}"), *at);
-            if self.set_aside {
+            if nth < self.set_aside {
                 rows.push(Event { kind: "set_aside".into(), reason: Some("poison".into()), ..base });
-            } else if nth == 0 || *full {
+            } else if nth == self.set_aside || *full {
                 rows.extend(self.said.iter().enumerate().map(|(ordinal, said)| Event {
                     ordinal: i32::try_from(ordinal).unwrap(),
                     version: self.version,
