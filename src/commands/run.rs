@@ -3,6 +3,7 @@
 use ahual_transform::readers::Readers;
 use std::sync::Arc;
 
+use ahual_schemas::secret::SecretRef;
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
@@ -33,12 +34,13 @@ pub async fn run(arguments: cli::Run) -> anyhow::Result<()> {
     }
     if let Some(postgres) = &config.sinks.postgres {
         let bound = ahual_sinks::postgres::serve(postgres.clone(), reading.clone(), stop.clone()).await?;
-        let user = postgres.users.first().map_or("USER", |u| u.name.as_str());
-        output::message(&format!(
-            "postgres  psql \"host={} port={} user={user} dbname=ahual\"",
-            bound.address.ip(),
-            bound.address.port()
-        ));
+        let login = postgres.users.first().map_or_else(String::new, |user| match &user.password {
+            // A development password is no secret: the line is there to be pasted.
+            SecretRef::Development(text) => format!("user={} password={text}", user.name),
+            _ => format!("user={}", user.name),
+        });
+        let (host, port) = (bound.address.ip(), bound.address.port());
+        output::message(&format!("postgres  psql \"host={host} port={port} {login} dbname=ahual\""));
         servers.push(bound);
     }
     let mut publisher = None;

@@ -290,7 +290,7 @@ impl Job {
         let (events, states) = self.map(&records).await?;
         let batch = Event::to_batch(&events)?;
         let version = self.lake.table(Event::TABLE)?.append(&batch, &transactions).await?;
-        let raw_version = self.lake.table(RawRow::TABLE)?.version();
+        let raw_version = self.raw_version_covered_by(&transactions)?;
         self.apply(version, events, Some(states), &transactions, raw_version).await?;
         self.publish(records.len() as u64)?;
         // A note for operators and retention; the truth of progress is in the table.
@@ -303,6 +303,19 @@ impl Job {
         });
         futures::future::try_join_all(notes).await?;
         Ok(())
+    }
+
+    /// The version of `raw.records` up to which events have caught up. While raw is ahead,
+    /// after a crash between the two, this stays where it was: a second crash must still
+    /// find the commits that say how far raw had got.
+    fn raw_version_covered_by(&mut self, transactions: &[(String, i64)]) -> Result<i64, JobError> {
+        let mut covered = self.progress.positions.clone();
+        advance(&mut covered, transactions);
+        let level = self.raw_positions.iter().all(|(app, next)| covered.get(app).is_some_and(|at| at >= next));
+        if !level {
+            return Ok(self.progress.raw_version);
+        }
+        Ok(self.lake.table(RawRow::TABLE)?.version())
     }
 
     async fn store_raw(&mut self, records: &[StoredRecord], transactions: &[(String, i64)]) -> Result<(), JobError> {
