@@ -194,6 +194,7 @@ pub fn moment(text: &str, zone: chrono_tz::Tz) -> Result<i64, String> {
     if let Ok(at) = text.parse::<DateTime<Utc>>() {
         return Ok(at.timestamp_micros());
     }
-    ahual_transform::functions::parse_when(text, zone, None)
-        .ok_or_else(|| format!("'{text}' is no moment; write 2026-01-31T09:00:00+05:00, or a local time like '2026-01-31 09:00'"))
+    ahual_transform::functions::parse_when(text, zone, None).ok_or_else(|| {
+        format!("'{text}' is no moment; write 2026-01-31T09:00:00+05:00, or a local time like '2026-01-31 09:00'")
+    })
 }

@@ -277,7 +277,9 @@ fn expand(line: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<Stri
         };
         match variable(name).or_else(|| default.map(str::to_owned)) {
             Some(value) => out.push_str(&value),
-            None => return Err(format!("environment variable {name} is not set; export it or write ${{{name}:-default}}")),
+            None => {
+                return Err(format!("environment variable {name} is not set; export it or write ${{{name}:-default}}"));
+            }
         }
         rest = &tail[end + 1..];
     }

@@ -22,10 +22,11 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,ahual=info,ahual_ingest=info,ahual_transform=info,ahual_sinks=info,deltalake_core=error")),
-        )
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+            tracing_subscriber::EnvFilter::new(
+                "warn,ahual=info,ahual_ingest=info,ahual_transform=info,ahual_sinks=info,deltalake_core=error",
+            )
+        }))
         .init();
     // Two providers end up in the tree; without a choice the first TLS handshake fails.
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {

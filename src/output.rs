@@ -7,8 +7,8 @@ use std::path::Path;
 
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use datafusion::parquet::arrow::ArrowWriter;
 use comfy_table::{Cell, Table, presets};
+use datafusion::parquet::arrow::ArrowWriter;
 
 use crate::cli::Output;
 
@@ -32,8 +32,9 @@ pub fn rows(batches: &[RecordBatch], output: Output) -> anyhow::Result<()> {
     let stdout = std::io::stdout().lock();
     match output {
         Output::Json => {
-            let mut writer =
-                arrow::json::WriterBuilder::new().with_explicit_nulls(true).build::<_, arrow::json::writer::LineDelimited>(stdout);
+            let mut writer = arrow::json::WriterBuilder::new()
+                .with_explicit_nulls(true)
+                .build::<_, arrow::json::writer::LineDelimited>(stdout);
             for batch in batches {
                 writer.write(batch)?;
             }
@@ -57,8 +58,11 @@ fn table(mut out: impl Write, batches: &[RecordBatch]) -> anyhow::Result<()> {
     table.set_header(first.schema().fields().iter().map(|f| f.name().clone()));
     let options = FormatOptions::default().with_null("∅");
     for batch in batches {
-        let columns =
-            batch.columns().iter().map(|c| ArrayFormatter::try_new(c.as_ref(), &options)).collect::<Result<Vec<_>, _>>()?;
+        let columns = batch
+            .columns()
+            .iter()
+            .map(|c| ArrayFormatter::try_new(c.as_ref(), &options))
+            .collect::<Result<Vec<_>, _>>()?;
         for row in 0..batch.num_rows() {
             table.add_row(columns.iter().map(|c| Cell::new(c.value(row))));
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ahual_transform::job::Published;
-use ahual_transform::reading::{FigureQuery, Reading};
 use ahual_transform::readers::Readers;
+use ahual_transform::reading::{FigureQuery, Reading};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;

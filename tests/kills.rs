@@ -332,7 +332,9 @@ impl Place {
                 let mut columns = row.as_object().unwrap().clone();
                 // These move with the clock while cases are open.
                 let of_now = |name: &str| {
-                    name == "as_of" || name.starts_with('p') || metric == "overdue_backlog" && name.starts_with("closed")
+                    name == "as_of"
+                        || name.starts_with('p')
+                        || metric == "overdue_backlog" && name.starts_with("closed")
                 };
                 columns.retain(|name, _| !of_now(name));
                 Value::Object(columns).to_string()
@@ -468,7 +470,8 @@ fn kill_and_compare(kafka: Option<&str>) {
     };
     assert_eq!(ledger("calls"), feed.truth);
     assert_eq!(ledger("permits"), Truth { pulled: feed.permit_rows, ..Truth::default() });
-    let doubled = "SELECT topic, partition, \"offset\", count(*) AS n FROM raw.records GROUP BY 1, 2, 3 HAVING count(*) > 1";
+    let doubled =
+        "SELECT topic, partition, \"offset\", count(*) AS n FROM raw.records GROUP BY 1, 2, 3 HAVING count(*) > 1";
     assert_same("records of the log that lie twice in raw.records", &killed.deployment.lines(None, doubled), &[]);
     let doubled =
         "SELECT topic, partition, \"offset\", ordinal FROM ops.deliveries GROUP BY 1, 2, 3, 4 HAVING count(*) > 1";

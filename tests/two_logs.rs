@@ -18,10 +18,7 @@ const LATER: &str = "2030-01-01T00:00:00Z";
 
 /// Questions whose answers must be equal: stamps and versions of the run left out.
 const QUESTIONS: [(&str, &str); 7] = [
-    (
-        "core.cases",
-        "SELECT * EXCEPT (first_appended_at, last_appended_at, folded_version) FROM core.cases",
-    ),
+    ("core.cases", "SELECT * EXCEPT (first_appended_at, last_appended_at, folded_version) FROM core.cases"),
     ("core.segments", "SELECT * EXCEPT (folded_version) FROM core.segments"),
     ("core.deadlines", "SELECT * EXCEPT (folded_version) FROM core.deadlines"),
     ("core.parts", "SELECT * EXCEPT (folded_version) FROM core.parts"),

@@ -24,10 +24,7 @@ impl std::str::FromStr for FeedPosition {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = || BadPosition(text.to_owned());
         let (version, ordinal) = text.split_once('-').ok_or_else(bad)?;
-        Ok(Self {
-            version: version.parse().map_err(|_| bad())?,
-            ordinal: ordinal.parse().map_err(|_| bad())?,
-        })
+        Ok(Self { version: version.parse().map_err(|_| bad())?, ordinal: ordinal.parse().map_err(|_| bad())? })
     }
 }
 

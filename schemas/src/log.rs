@@ -52,9 +52,7 @@ pub struct NewRecord {
 impl NewRecord {
     /// Bytes this record counts against [`MAX_RECORD_BYTES`].
     pub fn size(&self) -> usize {
-        self.key.len()
-            + self.payload.len()
-            + self.headers.iter().map(|(n, v)| n.len() + v.len()).sum::<usize>()
+        self.key.len() + self.payload.len() + self.headers.iter().map(|(n, v)| n.len() + v.len()).sum::<usize>()
     }
 }
 
@@ -80,10 +78,7 @@ pub struct StoredRecord {
 impl StoredRecord {
     /// Value of the first header called `name`, when it is UTF-8.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n == name)
-            .and_then(|(_, v)| std::str::from_utf8(v).ok())
+        self.headers.iter().find(|(n, _)| n == name).and_then(|(_, v)| std::str::from_utf8(v).ok())
     }
 }
 
@@ -111,7 +106,9 @@ pub enum Advice {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The reader asked for records that retention has removed.
-    #[error("reader of {topic}/{partition} fell behind retention: asked for offset {asked}, the oldest held is {first}")]
+    #[error(
+        "reader of {topic}/{partition} fell behind retention: asked for offset {asked}, the oldest held is {first}"
+    )]
     FellBehind {
         /// Topic.
         topic: String,
@@ -214,7 +211,12 @@ pub trait LogReader: Send {
     /// Up to about `max_records` records and `max_bytes` bytes (at least one record
     /// if there is one). Waits up to `wait` for the first; an empty answer means
     /// none came. Records of one partition come in offset order.
-    async fn next(&mut self, max_records: usize, max_bytes: usize, wait: Duration) -> Result<Vec<StoredRecord>, LogError>;
+    async fn next(
+        &mut self,
+        max_records: usize,
+        max_bytes: usize,
+        wait: Duration,
+    ) -> Result<Vec<StoredRecord>, LogError>;
 }
 
 /// The partition a key belongs to: FNV-1a (64 bit) modulo `partitions`.

@@ -74,10 +74,7 @@ impl Sealer {
             return Err(SealingError::UnknownSealing(sealing.to_owned()));
         }
         let (nonce, cipher) = sealed.split_at_checked(NONCE_BYTES).ok_or(SealingError::DoesNotOpen)?;
-        let plain = self
-            .cipher
-            .decrypt(XNonce::from_slice(nonce), cipher)
-            .map_err(|_| SealingError::DoesNotOpen)?;
+        let plain = self.cipher.decrypt(XNonce::from_slice(nonce), cipher).map_err(|_| SealingError::DoesNotOpen)?;
         Ok(plain.into())
     }
 

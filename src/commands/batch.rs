@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Batch, BatchJob, Window};
 use crate::config::{Config, Source};
-use crate::pipeline::{self, Pipeline};
 use crate::output;
+use crate::pipeline::{self, Pipeline};
 
 /// Exit code of sysexits' EX_TEMPFAIL.
 const TRY_LATER: u8 = 75;

@@ -55,11 +55,7 @@ pub async fn run(arguments: DeadLetters) -> anyhow::Result<()> {
 
 /// Appends the records again, as they were: the same delivery, so the ledger counts
 /// them once. The next run maps them with the present mapping.
-async fn replay(
-    config: &Config,
-    data: &std::path::Path,
-    batches: &[RecordBatch],
-) -> anyhow::Result<usize> {
+async fn replay(config: &Config, data: &std::path::Path, batches: &[RecordBatch]) -> anyhow::Result<usize> {
     let log = ahual_ingest::log::open(&config.log, data, config.deployment.partitions)
         .await
         .context("opening the log; stop 'ahual run' first where the log is embedded")?;

@@ -30,10 +30,13 @@ pub async fn run(arguments: cli::Deployment) -> anyhow::Result<ExitCode> {
         }
     };
     let log = ahual_ingest::log::open(&config.log, &arguments.data, config.deployment.partitions).await;
-    say("log".to_owned(), match log {
-        Ok(log) => Ok(format!("{} partitions a topic", log.partitions())),
-        Err(error) => Err(chain(&error)),
-    });
+    say(
+        "log".to_owned(),
+        match log {
+            Ok(log) => Ok(format!("{} partitions a topic", log.partitions())),
+            Err(error) => Err(chain(&error)),
+        },
+    );
     for source in &config.sources {
         if let Some(sealer) = &sealer {
             let mapping = Mapping::load(&source.name, &source.mapping, &config.base_dir, sealer).await;

@@ -13,10 +13,7 @@ pub async fn run(arguments: cli::Query) -> anyhow::Result<()> {
     let config = Config::load(&arguments.deployment.config)?;
     let zone = config.deployment.time_zone;
     let at = |text: &Option<String>, name: &str| {
-        text.as_deref()
-            .map(|t| cli::moment(t, zone).map(At))
-            .transpose()
-            .map_err(|e| anyhow::anyhow!("--{name}: {e}"))
+        text.as_deref().map(|t| cli::moment(t, zone).map(At)).transpose().map_err(|e| anyhow::anyhow!("--{name}: {e}"))
     };
     let moment = Moment { as_of: at(&arguments.as_of, "as-of")?, known_at: at(&arguments.known_at, "known-at")? };
     let sealer = config.sealer()?;

@@ -46,8 +46,7 @@ pub async fn run(arguments: cli::Run) -> anyhow::Result<()> {
     let mut publisher = None;
     if let Some(feed) = &config.sinks.feed_topic {
         let stop = stop.clone();
-        publisher =
-            Some(ahual_sinks::feed_topic::publish(feed.clone(), reading.clone(), pipeline.log(), stop).await?);
+        publisher = Some(ahual_sinks::feed_topic::publish(feed.clone(), reading.clone(), pipeline.log(), stop).await?);
     }
     let telling = progress::tell(reading.clone(), pipeline.job().published());
     let ended = pipeline.run(stop.clone(), arguments.until_idle).await;

@@ -191,12 +191,7 @@ impl Catalog {
             .and_then(|b| b.column(0).as_any().downcast_ref::<arrow::array::Int64Array>())
             .map_or(0, |a| a.value(0));
         let passes = total / REFOLD_ROWS + 1;
-        let rule = FoldRule {
-            as_of: moment.as_of,
-            known_at: moment.known_at,
-            zone: self.zone,
-            folded_version: 0,
-        };
+        let rule = FoldRule { as_of: moment.as_of, known_at: moment.known_at, zone: self.zone, folded_version: 0 };
         let mut cases = Vec::new();
         let mut segments = Vec::new();
         let mut deadlines = Vec::new();
@@ -312,13 +307,10 @@ pub async fn current_rows(
     use datafusion::functions_aggregate::expr_fn::max;
     use datafusion::prelude::{col, lit};
     let rows = session.execute_logical_plan(table).await?;
-    let newest = session
-        .read_table(leader)?
-        .filter(col("folded_version").gt(lit(compacted)))?
-        .aggregate(
-            keys.iter().map(|k| col(*k).alias(format!("_{k}"))).collect(),
-            vec![max(col("folded_version")).alias("_version")],
-        )?;
+    let newest = session.read_table(leader)?.filter(col("folded_version").gt(lit(compacted)))?.aggregate(
+        keys.iter().map(|k| col(*k).alias(format!("_{k}"))).collect(),
+        vec![max(col("folded_version")).alias("_version")],
+    )?;
     let left: Vec<&str> = keys.clone();
     let right: Vec<String> = keys.iter().map(|k| format!("_{k}")).collect();
     let right: Vec<&str> = right.iter().map(String::as_str).collect();

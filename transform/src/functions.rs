@@ -178,9 +178,8 @@ pub fn lv95_to_wgs84(east_m: f64, north_m: f64) -> (f64, f64) {
     let y = (east_m - 2_600_000.0) / 1_000_000.0;
     let x = (north_m - 1_200_000.0) / 1_000_000.0;
     let longitude = 2.677_909_4 + 4.728_982 * y + 0.791_484 * y * x + 0.1306 * y * x * x - 0.0436 * y * y * y;
-    let latitude = 16.902_389_2 + 3.238_272 * x - 0.270_978 * y * y - 0.002_528 * x * x
-        - 0.0447 * y * y * x
-        - 0.0140 * x * x * x;
+    let latitude =
+        16.902_389_2 + 3.238_272 * x - 0.270_978 * y * y - 0.002_528 * x * x - 0.0447 * y * y * x - 0.0140 * x * x * x;
     (longitude * 100.0 / 36.0, latitude * 100.0 / 36.0)
 }
 
@@ -320,7 +319,10 @@ mod tests {
         assert_eq!(parse_when("2011-07-01 01:32:33", BOSTON, None), Some(utc("2011-07-01T05:32:33Z")));
         assert_eq!(parse_when("2016-02-29T01:16", ALMATY, None), Some(utc("2016-02-28T19:16:00Z")));
         assert_eq!(parse_when("2011-12-06 13:41:31.788000+01:00", ALMATY, None), Some(utc("2011-12-06T12:41:31.788Z")));
-        assert_eq!(parse_when("29/2/2016 01:16", chrono_tz::UTC, Some("%d/%m/%Y %H:%M")), Some(utc("2016-02-29T01:16:00Z")));
+        assert_eq!(
+            parse_when("29/2/2016 01:16", chrono_tz::UTC, Some("%d/%m/%Y %H:%M")),
+            Some(utc("2016-02-29T01:16:00Z"))
+        );
         assert_eq!(
             parse_when("04/07/2020 11:53:08 PM", chrono_tz::America::Los_Angeles, Some("%m/%d/%Y %I:%M:%S %p")),
             Some(utc("2020-04-08T06:53:08Z"))

@@ -104,8 +104,7 @@ impl Index {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).during("open")?;
         }
-        let database =
-            Database::builder().set_cache_size(512 * 1024 * 1024).create(path).during("open")?;
+        let database = Database::builder().set_cache_size(512 * 1024 * 1024).create(path).during("open")?;
         let index = Self { database };
         let format = index.meta("format")?;
         let written = index.database.begin_write().during("open")?;
@@ -161,16 +160,11 @@ impl Index {
 
     /// Where the index stands; `None` when it is new or was cleared.
     pub fn progress(&self) -> Result<Option<Progress>, IndexError> {
-        self.meta("progress")?
-            .map(|bytes| postcard::from_bytes(&bytes).during("read its progress"))
-            .transpose()
+        self.meta("progress")?.map(|bytes| postcard::from_bytes(&bytes).during("read its progress")).transpose()
     }
 
     /// The rows of the cases named; a case it does not know is absent.
-    pub fn cases<'a>(
-        &self,
-        names: impl Iterator<Item = &'a str>,
-    ) -> Result<BTreeMap<String, Vec<Event>>, IndexError> {
+    pub fn cases<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<BTreeMap<String, Vec<Event>>, IndexError> {
         let reading = self.database.begin_read().during("read cases")?;
         let table = reading.open_table(CASES).during("read cases")?;
         let mut found = BTreeMap::new();

@@ -62,7 +62,9 @@ pub enum JobError {
     #[error("compacting")]
     Query(#[from] datafusion::error::DataFusionError),
     /// The log has fewer records than the table says were taken from it.
-    #[error("{topic}/{partition}: the lake has taken records up to offset {taken}, the log ends at {next}; this --data directory belongs to another log")]
+    #[error(
+        "{topic}/{partition}: the lake has taken records up to offset {taken}, the log ends at {next}; this --data directory belongs to another log"
+    )]
     AnotherLog {
         /// Topic.
         topic: String,
@@ -493,8 +495,7 @@ impl Job {
                 providers.insert(name.to_owned(), self.lake.table(name)?.provider().await?);
             }
             for name in DERIVED {
-                let plan =
-                    catalog::current_rows(&session, name, &providers, self.progress.compacted_version).await?;
+                let plan = catalog::current_rows(&session, name, &providers, self.progress.compacted_version).await?;
                 self.lake.table(name)?.replace(&session, plan, &[]).await?;
             }
         }
@@ -657,8 +658,8 @@ impl<'a> Envelope<'a> {
             .enumerate()
             .map(|(ordinal, mut m)| {
                 let mut text = |name: &'static str| m.text.remove(name);
-                let parent = text("parent_case_id")
-                    .map(|p| if p.contains(':') { p } else { format!("{}:{p}", self.source) });
+                let parent =
+                    text("parent_case_id").map(|p| if p.contains(':') { p } else { format!("{}:{p}", self.source) });
                 Event {
                     ordinal: i32::try_from(ordinal).unwrap_or(i32::MAX),
                     status: text("status"),

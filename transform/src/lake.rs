@@ -58,7 +58,9 @@ pub enum LakeError {
         source: Box<DeltaTableError>,
     },
     /// Somebody else wrote.
-    #[error("table {table} is at version {found}, this writer left it at {expected}: another writer is at work; stop one of them")]
+    #[error(
+        "table {table} is at version {found}, this writer left it at {expected}: another writer is at work; stop one of them"
+    )]
     Overtaken {
         /// Table.
         table: String,
@@ -217,9 +219,7 @@ impl Lake {
 
     /// A table by its catalogue name.
     pub fn table(&mut self, name: &'static str) -> Result<&mut LakeTable, LakeError> {
-        self.tables
-            .get_mut(name)
-            .ok_or_else(|| LakeError::Damaged { what: format!("the lake has no table {name}") })
+        self.tables.get_mut(name).ok_or_else(|| LakeError::Damaged { what: format!("the lake has no table {name}") })
     }
 
     /// Current version of every table.
@@ -253,8 +253,7 @@ impl LakeTable {
             path: path.clone(),
             source,
         })?;
-        let mut table =
-            DeltaTableBuilder::from_url(root.table_url(name)?).map_err(&error)?.build().map_err(&error)?;
+        let mut table = DeltaTableBuilder::from_url(root.table_url(name)?).map_err(&error)?.build().map_err(&error)?;
         if table.verify_deltatable_existence().await.map_err(&error)? {
             table.load().await.map_err(&error)?;
         } else {
@@ -336,10 +335,7 @@ impl LakeTable {
         self.sync_files(&paths)?;
         let log_store = self.table.log_store();
         let expected = self.version();
-        let head = log_store
-            .get_latest_version(u64::try_from(expected).unwrap_or_default())
-            .await
-            .map_err(&error)?;
+        let head = log_store.get_latest_version(u64::try_from(expected).unwrap_or_default()).await.map_err(&error)?;
         let head = i64::try_from(head).unwrap_or(i64::MAX);
         if head != expected {
             return Err(LakeError::Overtaken { table: self.name.to_owned(), found: head, expected });
@@ -371,8 +367,7 @@ impl LakeTable {
         transactions: &[(String, i64)],
     ) -> Result<i64, LakeError> {
         let error = failed("compact", self.name);
-        let before: std::collections::BTreeSet<String> =
-            self.table.get_file_uris().map_err(&error)?.collect();
+        let before: std::collections::BTreeSet<String> = self.table.get_file_uris().map_err(&error)?.collect();
         let properties = CommitProperties::default().with_max_retries(0).with_application_transactions(
             transactions.iter().map(|(app, version)| Transaction::new(app.clone(), *version)).collect(),
         );
@@ -434,24 +429,22 @@ impl LakeTable {
 pub async fn provider(name: &str, table: &DeltaTable) -> Result<Arc<dyn TableProvider>, LakeError> {
     let error = failed("read", name);
     let state = table.snapshot().map_err(&error)?.snapshot().clone();
-    let scan = table
-        .table_provider()
-        .with_eager_snapshot(state)
-        .with_log_store(table.log_store())
-        .build()
-        .await
-        .map_err(|e| LakeError::Table {
-            doing: "read",
-            table: name.to_owned(),
-            source: Box::new(DeltaTableError::generic(e.to_string())),
-        })?;
+    let scan =
+        table.table_provider().with_eager_snapshot(state).with_log_store(table.log_store()).build().await.map_err(
+            |e| LakeError::Table {
+                doing: "read",
+                table: name.to_owned(),
+                source: Box::new(DeltaTableError::generic(e.to_string())),
+            },
+        )?;
     Ok(Arc::new(scan))
 }
 
 /// All rows of one Parquet file.
 pub fn read_parquet(path: &Path) -> Result<Vec<RecordBatch>, LakeError> {
     let disk = |source| LakeError::Disk { doing: "read", path: path.to_owned(), source };
-    let damaged = |e: &dyn std::fmt::Display| LakeError::Damaged { what: format!("{} does not read: {e}", path.display()) };
+    let damaged =
+        |e: &dyn std::fmt::Display| LakeError::Damaged { what: format!("{} does not read: {e}", path.display()) };
     let file = File::open(path).map_err(disk)?;
     parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file)
         .and_then(|builder| builder.build())
@@ -461,9 +454,11 @@ pub fn read_parquet(path: &Path) -> Result<Vec<RecordBatch>, LakeError> {
 }
 
 fn sync(path: &Path) -> Result<(), LakeError> {
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(|source| LakeError::Disk { doing: "sync", path: path.to_owned(), source })
+    File::open(path).and_then(|file| file.sync_all()).map_err(|source| LakeError::Disk {
+        doing: "sync",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn failed(doing: &'static str, table: &str) -> impl Fn(DeltaTableError) -> LakeError {

@@ -166,7 +166,16 @@ pub struct MappedEvent {
 pub type Outcome = Result<Vec<MappedEvent>, String>;
 
 const TEXT_COLUMNS: [&str; 11] = [
-    "status", "outcome", "category", "body", "territory", "basis", "reason", "parent_case_id", "attributes", "regime",
+    "status",
+    "outcome",
+    "category",
+    "body",
+    "territory",
+    "basis",
+    "reason",
+    "parent_case_id",
+    "attributes",
+    "regime",
     "due_compare",
 ];
 const TIME_COLUMNS: [&str; 3] = ["occurred_at", "recorded_at", "due_at"];
@@ -444,8 +453,8 @@ impl Mapping {
 
 /// Last microsecond of a local day.
 fn end_of_day(day: i32, zone: Tz) -> Option<i64> {
-    let next = chrono::NaiveDate::from_ymd_opt(1970, 1, 1)?
-        .checked_add_signed(chrono::Duration::days(i64::from(day) + 1))?;
+    let next =
+        chrono::NaiveDate::from_ymd_opt(1970, 1, 1)?.checked_add_signed(chrono::Duration::days(i64::from(day) + 1))?;
     functions::at_local(next.and_time(chrono::NaiveTime::MIN), zone).map(|at| at - 1)
 }
 
@@ -495,9 +504,7 @@ fn broken_rule(events: &[MappedEvent]) -> Option<String> {
     }
     events.iter().find_map(|event| {
         let bad = |value: Option<f64>, limit: f64| value.is_some_and(|d| d.abs() > limit);
-        (bad(event.longitude, 180.0) || bad(event.latitude, 90.0)).then(|| {
-            format!("position out of range: {:?}, {:?} are no degrees", event.longitude, event.latitude)
-        })
+        (bad(event.longitude, 180.0) || bad(event.latitude, 90.0))
+            .then(|| format!("position out of range: {:?}, {:?} are no degrees", event.longitude, event.latitude))
     })
 }
-

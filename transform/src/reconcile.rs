@@ -81,27 +81,16 @@ impl Report {
 pub type Days = Option<(Day, Day)>;
 
 /// Compares everything published under `data_dir`. Figures are compared on `days`.
-pub async fn reconcile(
-    data_dir: &Path,
-    metrics: &Metrics,
-    zone: Tz,
-    days: Days,
-) -> Result<Report, ReconcileError> {
+pub async fn reconcile(data_dir: &Path, metrics: &Metrics, zone: Tz, days: Days) -> Result<Report, ReconcileError> {
     let root = LakeRoot::under(data_dir);
     let catalog = Catalog::new(data_dir, metrics.clone(), zone);
     let epoch = catalog.epoch()?;
     let mut report = Report { folded_version: epoch.folded_version, ..Report::default() };
 
     let mut files: HashMap<&str, Vec<RecordBatch>> = HashMap::new();
-    for name in [
-        RawRow::TABLE,
-        Event::TABLE,
-        LedgerRow::TABLE,
-        Case::TABLE,
-        Segment::TABLE,
-        Deadline::TABLE,
-        Part::TABLE,
-    ] {
+    for name in
+        [RawRow::TABLE, Event::TABLE, LedgerRow::TABLE, Case::TABLE, Segment::TABLE, Deadline::TABLE, Part::TABLE]
+    {
         let version = epoch.tables.get(name).copied().unwrap_or(0);
         let table = root.open_at(name, version).await?;
         let uris = table.get_file_uris().map_err(|source| LakeError::Table {
@@ -222,11 +211,7 @@ fn compare_ledger(
     }
 }
 
-fn compare_raw(
-    report: &mut Report,
-    ledger: &BTreeMap<(String, Day), LedgerRow>,
-    raw: &BTreeMap<(String, Day), i64>,
-) {
+fn compare_raw(report: &mut Report, ledger: &BTreeMap<(String, Day), LedgerRow>, raw: &BTreeMap<(String, Day), i64>) {
     let keys: BTreeSet<_> = ledger.keys().chain(raw.keys()).cloned().collect();
     for key in keys {
         let published = ledger.get(&key).map_or(0, |row| row.pulled);

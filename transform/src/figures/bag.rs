@@ -56,7 +56,8 @@ impl CellKey {
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = self.metric.clone().into_bytes();
         bytes.push(0);
-        let rest = (&self.source, &self.body, &self.category, &self.territory, &self.day, &self.duration_us, self.observed);
+        let rest =
+            (&self.source, &self.body, &self.category, &self.territory, &self.day, &self.duration_us, self.observed);
         // Writing to a Vec cannot fail for these types; an empty rest would be caught on decoding.
         bytes.extend(postcard::to_stdvec(&rest).unwrap_or_default());
         bytes

@@ -30,8 +30,21 @@ pub(crate) const YEAR_LATER: At = At((START_MS + 365 * 86_400_000) * 1000);
 const SOURCE: &str = "door";
 const PARTITIONS: u32 = 3;
 const COLUMNS: [&str; 15] = [
-    "version", "received", "assigned", "responded", "paused", "resumed", "closed", "reopened", "photographed", "due",
-    "body", "category", "outcome", "withdrawn", "arrived",
+    "version",
+    "received",
+    "assigned",
+    "responded",
+    "paused",
+    "resumed",
+    "closed",
+    "reopened",
+    "photographed",
+    "due",
+    "body",
+    "category",
+    "outcome",
+    "withdrawn",
+    "arrived",
 ];
 
 pub(crate) fn sealer() -> Sealer {
@@ -188,7 +201,14 @@ fn said() -> impl Strategy<Value = Said> {
         (proptest::option::weighted(0.8, 0..6_i64), proptest::option::weighted(0.5, 5..60_i64)),
         proptest::collection::btree_map(
             proptest::sample::select(vec![
-                "assigned", "responded", "paused", "resumed", "reopened", "photographed", "due", "arrived",
+                "assigned",
+                "responded",
+                "paused",
+                "resumed",
+                "reopened",
+                "photographed",
+                "due",
+                "arrived",
             ]),
             0..48_i64,
             0..5,
@@ -196,18 +216,30 @@ fn said() -> impl Strategy<Value = Said> {
         proptest::option::weighted(0.08, 0..48_i64),
         (hour(), 0..3_u8, 0..2_u8, proptest::sample::select(vec!["resolved", "rejected", "enquiry"])),
     )
-        .prop_map(|((id, version, poison), (received, closed), mut hours, withdrawn, (_, body, category, outcome))| {
-            hours.extend(withdrawn.map(|at| ("withdrawn", at)));
-            let mut words = BTreeMap::new();
-            if body > 0 {
-                words.insert("body", format!("body {body}"));
-            }
-            if category > 0 {
-                words.insert("category", "roads".to_owned());
-            }
-            // A record belongs to one case for ever; a case has several records.
-            Said { id, case: id % 6, version, received, closed, outcome: closed.map(|_| outcome), hours, words, poison }
-        })
+        .prop_map(
+            |((id, version, poison), (received, closed), mut hours, withdrawn, (_, body, category, outcome))| {
+                hours.extend(withdrawn.map(|at| ("withdrawn", at)));
+                let mut words = BTreeMap::new();
+                if body > 0 {
+                    words.insert("body", format!("body {body}"));
+                }
+                if category > 0 {
+                    words.insert("category", "roads".to_owned());
+                }
+                // A record belongs to one case for ever; a case has several records.
+                Said {
+                    id,
+                    case: id % 6,
+                    version,
+                    received,
+                    closed,
+                    outcome: closed.map(|_| outcome),
+                    hours,
+                    words,
+                    poison,
+                }
+            },
+        )
 }
 
 /// How a record comes to be in the log.
@@ -394,7 +426,11 @@ pub(crate) fn copy_dir(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
-        if entry.path().is_dir() { copy_dir(&entry.path(), &target) } else { std::fs::copy(entry.path(), &target).map(|_| ()).unwrap() }
+        if entry.path().is_dir() {
+            copy_dir(&entry.path(), &target)
+        } else {
+            std::fs::copy(entry.path(), &target).map(|_| ()).unwrap()
+        }
     }
 }
 
