@@ -35,7 +35,7 @@ impl Deployment {
         let folder = tempfile::tempdir().unwrap();
         let deployment = Self { folder };
         deployment.write("calls.sql", MAPPING);
-        deployment.write("ahual.toml", &config(connector));
+        deployment.write("ahual.toml", config(connector));
         deployment
     }
 

@@ -424,6 +424,8 @@ fn kill_and_compare(kafka: Option<&str>) {
         feed.lay(nth);
         let before = killed.reached();
         let mut run = killed.start();
+        // The moment of the kill is what is thrown: nothing is waited for.
+        #[allow(clippy::disallowed_methods)]
         std::thread::sleep(Duration::from_micros(dice.throw(span_us)));
         assert!(run.try_wait().unwrap().is_none(), "the run ended by itself: {}", {
             std::fs::read_to_string(killed.deployment.data.with_extension("stderr")).unwrap()
