@@ -16,6 +16,7 @@ use ahual_transform::job::JobError;
 use ahual_transform::lake::LakeError;
 use ahual_transform::reconcile;
 use anyhow::Context;
+use arrow::record_batch::RecordBatch;
 use chrono::NaiveDate;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -199,7 +200,12 @@ async fn export(arguments: &Batch, config: &Config) -> anyhow::Result<(bool, Val
             "SELECT * FROM metrics.{name} WHERE day >= DATE '{from}' AND day < DATE '{to}' \
              ORDER BY source, body, category, territory, day"
         );
-        let batches = session.sql(&sql).await?.collect().await?;
+        let frame = session.sql(&sql).await?;
+        let schema = Arc::new(frame.schema().as_arrow().clone());
+        let mut batches = frame.collect().await?;
+        if batches.is_empty() {
+            batches.push(RecordBatch::new_empty(schema));
+        }
         rows.insert(name.clone(), json!(batches.iter().map(|b| b.num_rows()).sum::<usize>()));
         output::write_files(&next.join(name), &batches)?;
     }

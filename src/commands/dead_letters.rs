@@ -27,8 +27,8 @@ pub async fn run(arguments: DeadLetters) -> anyhow::Result<()> {
     match arguments.action {
         DeadLettersAction::List { source } => {
             let sql = format!(
-                "SELECT source, reason, delivery, appended_at, topic, partition, offset FROM ops.dead_letters{} \
-                 ORDER BY appended_at, topic, partition, offset",
+                "SELECT source, reason, delivery, appended_at, topic, partition, \"offset\" FROM ops.dead_letters{} \
+                 ORDER BY appended_at, topic, partition, \"offset\"",
                 of(&source)
             );
             output::rows(&session.sql(&sql).await?.collect().await?, Output::Table)
@@ -44,7 +44,7 @@ pub async fn run(arguments: DeadLetters) -> anyhow::Result<()> {
             Ok(())
         }
         DeadLettersAction::Replay { source } => {
-            let sql = format!("SELECT topic, partition, offset FROM ops.dead_letters{}", of(&source));
+            let sql = format!("SELECT topic, partition, \"offset\" FROM ops.dead_letters{}", of(&source));
             let batches = session.sql(&sql).await?.collect().await?;
             let replayed = replay(&config, data, &batches).await?;
             output::line(&serde_json::json!({ "replayed": replayed }).to_string());

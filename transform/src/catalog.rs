@@ -128,7 +128,11 @@ impl Catalog {
                 "ops.dead_letters",
                 format!(
                     "SELECT d.source, d.record_id, d.reason, d.delivery_id AS delivery, d.appended_at, d.topic, \
-                     d.partition, d.offset FROM ops.deliveries d WHERE d.kind = 'set_aside'{known}"
+                     d.partition, d.offset FROM ops.deliveries d LEFT ANTI JOIN \
+                     (SELECT source, record_id, content_id FROM ops.deliveries \
+                     WHERE kind NOT IN ('seen_again', 'set_aside'){known}) mapped \
+                     ON d.source = mapped.source AND d.record_id = mapped.record_id \
+                     AND d.content_id = mapped.content_id WHERE d.kind = 'set_aside'{known}"
                 ),
             ),
         ] {

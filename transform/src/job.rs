@@ -544,11 +544,15 @@ fn advance(positions: &mut BTreeMap<String, i64>, transactions: &[(String, i64)]
     }
 }
 
+/// The kind of a row that speaks of delivery; none for an event of a case.
+type Bookkeeping = Option<Kind>;
+
 /// Adds rows that say something new about deliveries or contents. Returns whether any did.
 fn merge_rows(state: &mut Vec<Event>, news: Vec<Event>) -> bool {
-    let mut known: HashMap<(String, String, String, i32, bool), At> = HashMap::new();
+    let mut known: HashMap<(String, String, String, i32, Bookkeeping), At> = HashMap::new();
     let key = |row: &Event| {
-        let bookkeeping = Kind::from(row.kind.as_str()) == Kind::SeenAgain;
+        // A record set aside once and mapped later has both rows; one must not hide the other.
+        let bookkeeping = Some(Kind::from(row.kind.as_str())).filter(Kind::is_bookkeeping);
         (row.record_id.clone(), row.content_id.clone(), row.delivery_id.clone(), row.ordinal, bookkeeping)
     };
     for row in state.iter() {
