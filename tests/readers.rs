@@ -209,9 +209,10 @@ fn python_beside_psql() -> Option<String> {
 
 /// Rows, or distinct values of a column, as PyPI `deltalake` reads them.
 fn delta(python: &str, table: &Path, question: &str) -> String {
+    // Arrow's threads may abort while the interpreter is torn down, after the answer: leave at once.
     let script = format!(
-        "import sys\nfrom deltalake import DeltaTable\nimport pyarrow.compute as pc\n\
-         t = DeltaTable(sys.argv[1]).to_pyarrow_table()\nprint({question})"
+        "import os, sys\nfrom deltalake import DeltaTable\nimport pyarrow.compute as pc\n\
+         t = DeltaTable(sys.argv[1]).to_pyarrow_table()\nprint({question}, flush=True)\nos._exit(0)"
     );
     let out = Command::new(python).args(["-c", &script]).arg(table).output().unwrap();
     done(out, "the Delta reader").trim().to_owned()

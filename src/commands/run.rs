@@ -36,7 +36,9 @@ pub async fn run(arguments: cli::Run) -> anyhow::Result<()> {
         let bound = ahual_sinks::postgres::serve(postgres.clone(), reading.clone(), stop.clone()).await?;
         let login = postgres.users.first().map_or_else(String::new, |user| match &user.password {
             // A development password is no secret: the line is there to be pasted.
-            SecretRef::Development(text) => format!("user={} password={text}", user.name),
+            SecretRef::Development(text) => {
+                format!("user={} password='{}'", user.name, text.replace('\\', "\\\\").replace('\'', "\\'"))
+            }
             _ => format!("user={}", user.name),
         });
         let (host, port) = (bound.address.ip(), bound.address.port());
