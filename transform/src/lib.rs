@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod decode;
+pub(crate) mod envelope;
 pub mod figures;
 pub mod fold;
 pub mod functions;
