@@ -17,7 +17,7 @@ pub async fn run(arguments: cli::Query) -> anyhow::Result<()> {
     };
     let moment = Moment { as_of: at(&arguments.as_of, "as-of")?, known_at: at(&arguments.known_at, "known-at")? };
     let sealer = config.sealer()?;
-    let catalog = Catalog::new(&arguments.deployment.data, pipeline::metrics(&sealer)?, zone);
+    let catalog = Catalog::new(&arguments.deployment.data, pipeline::metrics(&config).await?, zone);
     let session = catalog.session(moment).await?;
     let frame = session.sql(&arguments.sql).await.context("the question does not work")?;
     let schema = std::sync::Arc::new(frame.schema().as_arrow().clone());
