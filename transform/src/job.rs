@@ -576,16 +576,15 @@ impl Job {
         let session = self.parts.metrics.session();
         let table = self.lake.table(CellRow::TABLE)?;
         session.register_table("kept_cells", table.provider().await?)?;
-        let names: Vec<String> = self.parts.metrics.iter().map(|metric| metric.info.name.clone()).collect();
-        let summed = futures::stream::iter(names)
-            .then(|name| {
-                let session = session.clone();
-                async move { session.sql(&kept_cells_sql("kept_cells", &name)).await?.execute_stream().await }
-            })
-            .try_flatten();
+        // Each stream works only when it is its turn.
+        let mut summed = Vec::new();
+        for metric in self.parts.metrics.iter() {
+            let frame = session.sql(&kept_cells_sql("kept_cells", &metric.info.name)).await?;
+            summed.push(frame.execute_stream().await?);
+        }
         let mut count = 0;
-        let counted = summed.inspect_ok(|batch| count += batch.num_rows());
-        table.rewrite(Box::pin(counted), &[]).await?;
+        let counted = futures::stream::iter(summed).flatten().inspect_ok(|batch| count += batch.num_rows());
+        self.lake.table(CellRow::TABLE)?.rewrite(counted, &[]).await?;
         self.progress.cell_rows = i64::try_from(count).unwrap_or(i64::MAX);
         self.progress.added_cell_rows = 0;
         self.checkpoint()?;
