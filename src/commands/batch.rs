@@ -227,7 +227,8 @@ fn moment_text(at: At) -> String {
     chrono::DateTime::from_timestamp_micros(at.0).map(|t| t.to_rfc3339()).unwrap_or_default()
 }
 
-fn day(date: NaiveDate) -> Day {
+/// A day as tables hold it.
+pub(super) fn day(date: NaiveDate) -> Day {
     let days = date.signed_duration_since(NaiveDate::default()).num_days();
     Day(i32::try_from(days).unwrap_or_default())
 }
