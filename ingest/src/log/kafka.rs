@@ -10,6 +10,7 @@
 //! default); the lake, not the broker, knows how far the work has come.
 
 mod config;
+mod error;
 mod reader;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -27,10 +28,11 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
-pub use config::{KafkaConfig, SecretRef};
+pub use config::{KafkaConfig, KafkaSasl, KafkaSecurity, KafkaTls, SaslMechanism};
 
 use super::embedded::Clock;
 use super::rules;
+use error::{broken, told, unknown};
 use reader::KafkaReader;
 
 /// Largest batch a topic takes: one record of [`MAX_RECORD_BYTES`] and its framing.
@@ -443,51 +445,4 @@ fn wire_partition(partition: u32) -> i32 {
 
 fn wire_offset(offset: u64) -> Offset {
     Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX))
-}
-
-fn broken(what: String) -> LogError {
-    LogError::Broken { what, source: None }
-}
-
-fn unknown(topic: &str) -> LogError {
-    LogError::UnknownTopic(topic.to_owned())
-}
-
-/// What an error of librdkafka means to a caller who was `doing` something.
-fn told(doing: &'static str, topic: &str, error: KafkaError) -> LogError {
-    use RDKafkaErrorCode as Code;
-    if matches!(error, KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_)) {
-        return LogError::Broken {
-            what: "librdkafka refuses these settings; correct [log.kafka]".to_owned(),
-            source: Some(Box::new(error)),
-        };
-    }
-    let code = match &error {
-        KafkaError::AdminOp(code) => Some(*code),
-        other => other.rdkafka_error_code(),
-    };
-    match code {
-        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => unknown(topic),
-        Some(
-            code @ (Code::Authentication
-            | Code::SaslAuthenticationFailed
-            | Code::TopicAuthorizationFailed
-            | Code::GroupAuthorizationFailed
-            | Code::ClusterAuthorizationFailed
-            | Code::SSL
-            | Code::UnsupportedFeature
-            | Code::InvalidConfig
-            | Code::PolicyViolation
-            | Code::InvalidReplicationFactor
-            | Code::InvalidTopic
-            | Code::MessageSizeTooLarge
-            | Code::InvalidRecord
-            | Code::Fatal
-            | Code::UnknownPartition),
-        ) => LogError::Broken {
-            what: format!("kafka refuses to {doing} ({topic}): {code}"),
-            source: Some(Box::new(error)),
-        },
-        _ => LogError::Unavailable { doing, source: Box::new(error) },
-    }
 }

@@ -29,7 +29,7 @@ use ahual_schemas::{Log, LogError};
 use serde::{Deserialize, Serialize};
 
 pub use embedded::{Clock, EmbeddedLog};
-pub use kafka::{KafkaConfig, KafkaLog, SecretRef};
+pub use kafka::{KafkaConfig, KafkaLog, KafkaSasl, KafkaSecurity, KafkaTls, SaslMechanism};
 
 /// Folder of the embedded log under the data folder.
 pub const FOLDER: &str = "log";
@@ -104,6 +104,8 @@ pub async fn open(config: &LogConfig, data_dir: &Path, partitions: u32) -> Resul
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
+    use ahual_schemas::secret::SecretRef;
+
     use super::*;
 
     #[test]
