@@ -220,6 +220,14 @@ impl Log for EmbeddedLog {
         Ok(self.partition(at)?.bounds(at.partition))
     }
 
+    async fn first_since(&self, at: &TopicPartition, appended_at_ms: i64) -> Result<u64, LogError> {
+        let lane = Lane { at: at.clone(), topic: self.partition(at)?, position: 0 };
+        let db = self.db.clone();
+        tokio::task::spawn_blocking(move || reader::first_since(&db, &lane, appended_at_ms))
+            .await
+            .map_err(|lost| LogError::Unavailable { doing: "find a moment", source: Box::new(lost) })?
+    }
+
     async fn commit(&self, group: &str, at: &TopicPartition, next_offset: u64) -> Result<(), LogError> {
         self.partition(at)?;
         let work = Work::Commit {

@@ -379,6 +379,27 @@ impl Log for KafkaLog {
         self.inner.clone().blocking("ask for the bounds of a partition", ask).await
     }
 
+    async fn first_since(&self, at: &TopicPartition, appended_at_ms: i64) -> Result<u64, LogError> {
+        let (consumer, at) = (self.group("reader")?, at.clone());
+        let look = move |inner: &Inner| {
+            inner.check_at(&at)?;
+            let told = |e| told("find a moment", &at.topic, e);
+            // Where an offset is wanted, the question carries the stamp.
+            let mut stamps = TopicPartitionList::with_capacity(1);
+            let stamp = Offset::Offset(appended_at_ms.max(0));
+            stamps.add_partition_offset(&inner.wire(&at.topic), wire_partition(at.partition), stamp).map_err(told)?;
+            let found = consumer.offsets_for_times(stamps, inner.timeout).map_err(told)?;
+            let elements = found.elements();
+            let element = elements.first().ok_or_else(|| broken("the broker told no offset of a moment".to_owned()))?;
+            element.error().map_err(told)?;
+            match element.offset() {
+                Offset::Offset(offset) => Ok(u64::try_from(offset).unwrap_or(0)),
+                _ => Ok(inner.bounds(&at)?.next),
+            }
+        };
+        self.inner.clone().blocking("find a moment", look).await
+    }
+
     async fn commit(&self, group: &str, at: &TopicPartition, next_offset: u64) -> Result<(), LogError> {
         let (consumer, at) = (self.group(group)?, at.clone());
         let commit = move |inner: &Inner| {

@@ -20,6 +20,7 @@
 
 mod embedded;
 mod kafka;
+mod retention;
 mod rules;
 
 use std::path::Path;
@@ -30,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 pub use embedded::{Clock, EmbeddedLog};
 pub use kafka::{KafkaConfig, KafkaLog, KafkaSasl, KafkaSecurity, KafkaTls, SaslMechanism};
+pub use retention::{RetentionConfig, in_danger, retain};
 
 /// Folder of the embedded log under the data folder.
 pub const FOLDER: &str = "log";
@@ -53,6 +55,9 @@ pub struct LogConfig {
     /// one word switches a configuration from one log to the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<KafkaConfig>,
+    /// How long records stay once the lake has them.
+    #[serde(default)]
+    pub retention: RetentionConfig,
 }
 
 /// The logs there are.
