@@ -145,6 +145,15 @@ pub enum LogError {
         /// File of the log.
         file: String,
     },
+    /// The process that owns the embedded log, and did this one's work on it, is gone.
+    #[error("the process that owns the embedded log does not answer any more at {socket}; try again later")]
+    Gone {
+        /// Its socket.
+        socket: String,
+        /// How the line broke.
+        #[source]
+        source: std::io::Error,
+    },
     /// What lies on disk is not what was written, or settings contradict it.
     #[error("log is damaged or misconfigured: {what}")]
     Broken {
@@ -165,6 +174,7 @@ impl LogError {
             Self::FellBehind { .. }
             | Self::UnknownTopic(_)
             | Self::Owned { .. }
+            | Self::Gone { .. }
             | Self::Broken { .. } => Advice::Stop,
         }
     }

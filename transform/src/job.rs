@@ -116,6 +116,8 @@ pub struct Published {
     pub feed_head: Option<FeedPosition>,
     /// Records taken from the log so far by this process.
     pub records: u64,
+    /// Everything before these places of the log is folded, and synced in the lake.
+    pub folded: Vec<(TopicPartition, u64)>,
 }
 
 /// The job, opened.
@@ -131,6 +133,8 @@ pub struct Job {
 
 const DERIVED: [&str; 5] = [Case::TABLE, Segment::TABLE, Deadline::TABLE, Part::TABLE, LedgerRow::TABLE];
 const FOLD: &str = "fold";
+/// Group under which the job notes in the log how far it has folded.
+pub const FOLDED: &str = "transform";
 const BATCH_BYTES: usize = 64 * 1024 * 1024;
 /// Superseded rows that are worth a compaction while running.
 const COMPACT_ROWS: i64 = 200_000;
@@ -241,6 +245,8 @@ impl Job {
             }
             from.push((at, taken));
         }
+        // A note that a crash kept from being made, or one made for another lake, is set right.
+        self.note(from.iter().cloned()).await?;
         let mut reader = log.reader(from).await?;
         loop {
             if *stop.borrow() {
@@ -296,13 +302,15 @@ impl Job {
         let raw_version = self.raw_version_covered_by(&transactions)?;
         self.apply(version, events, Some(states), &transactions, raw_version).await?;
         self.publish(records.len() as u64)?;
-        // A note for operators and retention; the truth of progress is in the table.
-        let notes = transactions.iter().filter_map(|(app, next)| {
-            let (topic, partition) = app.rsplit_once('/')?;
-            let at = TopicPartition { topic: topic.to_owned(), partition: partition.parse().ok()? };
-            let next = u64::try_from(*next).ok()?;
+        self.note(transactions.iter().filter_map(|(app, next)| place(app, *next))).await
+    }
+
+    /// Notes in the log how far this has come, for operators and for commands that wait
+    /// until something is folded; the truth of progress is in the table.
+    async fn note(&self, reached: impl Iterator<Item = (TopicPartition, u64)>) -> Result<(), JobError> {
+        let notes = reached.map(|(at, next)| {
             let log = Arc::clone(&self.parts.log);
-            Some(async move { log.commit("transform", &at, next).await })
+            async move { log.commit(FOLDED, &at, next).await }
         });
         futures::future::try_join_all(notes).await?;
         Ok(())
@@ -523,6 +531,7 @@ impl Job {
             published.epoch = Some(epoch);
             published.feed_head = feed_head;
             published.records += records;
+            published.folded = self.progress.positions.iter().filter_map(|(app, next)| place(app, *next)).collect();
         });
         Ok(())
     }
@@ -535,6 +544,12 @@ pub fn index_path(data_dir: &Path) -> PathBuf {
 
 fn app_id(topic: &str, partition: u32) -> String {
     format!("{topic}/{partition}")
+}
+
+/// The place in the log that an application id and its version mean.
+fn place(app_id: &str, next: i64) -> Option<(TopicPartition, u64)> {
+    let (topic, partition) = app_id.rsplit_once('/')?;
+    Some((TopicPartition { topic: topic.to_owned(), partition: partition.parse().ok()? }, u64::try_from(next).ok()?))
 }
 
 /// Moves positions forward, never back.

@@ -27,7 +27,8 @@ use redb::{Database, ReadableDatabase, ReadableTable};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use reader::{EmbeddedReader, Lane, fell_behind, past_the_end};
-use store::{ENDS, Ends, FILE, FORMAT, PAGES, POSITIONS, SETTINGS, TOPICS, broken, failed};
+pub(super) use store::FILE;
+use store::{ENDS, Ends, FORMAT, PAGES, POSITIONS, SETTINGS, TOPICS, broken, failed};
 use writer::{Done, Job, Work};
 
 use super::rules;
