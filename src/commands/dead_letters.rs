@@ -36,7 +36,7 @@ async fn work(arguments: DeadLetters) -> anyhow::Result<()> {
     let config = Config::load(&arguments.deployment.config)?;
     let sealer = config.sealer()?;
     let data = &arguments.deployment.data;
-    let catalog = Catalog::new(data, pipeline::metrics(&sealer)?, config.deployment.time_zone);
+    let catalog = Catalog::new(data, pipeline::metrics(&config).await?, config.deployment.time_zone);
     let session = catalog.session(Moment::default()).await?;
     match arguments.action {
         DeadLettersAction::List { source } => {

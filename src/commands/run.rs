@@ -24,7 +24,7 @@ pub async fn run(arguments: cli::Run) -> anyhow::Result<()> {
     let data = &arguments.deployment.data;
     let pipeline = Pipeline::open(config, data).await?;
     let sharing = share(&pipeline, data, &stop)?;
-    let reading = beside(&pipeline, data)?;
+    let reading = beside(&pipeline, data).await?;
     let servers = Servers::start(&pipeline.config().sinks, &reading, &stop).await?;
     let publisher = publish(&pipeline, &reading, &stop).await?;
     let telling = progress::tell(reading.clone(), pipeline.job().published());
@@ -51,11 +51,11 @@ fn share(pipeline: &Pipeline, data: &Path, stop: &CancellationToken) -> anyhow::
 }
 
 /// Readers of what the pipeline keeps.
-pub fn beside(pipeline: &Pipeline, data: &Path) -> anyhow::Result<Arc<Readers>> {
+pub async fn beside(pipeline: &Pipeline, data: &Path) -> anyhow::Result<Arc<Readers>> {
     let config = pipeline.config();
     Ok(Arc::new(Readers::beside(
         data,
-        pipeline::metrics(&config.sealer()?)?,
+        pipeline::metrics(config).await?,
         config.deployment.time_zone,
         pipeline.job().index(),
         pipeline.job().published(),

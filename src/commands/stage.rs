@@ -41,7 +41,7 @@ pub async fn transform(arguments: cli::Run) -> anyhow::Result<()> {
     run::stop_on_signal(stop.clone())?;
     let data = &arguments.deployment.data;
     let pipeline = Pipeline::open(config, data).await?;
-    let reading = run::beside(&pipeline, data)?;
+    let reading = run::beside(&pipeline, data).await?;
     let publisher = run::publish(&pipeline, &reading, &stop).await?;
     let telling = progress::tell(reading, pipeline.job().published());
     let ended = pipeline.fold(stop.clone(), arguments.until_idle).await;
@@ -64,7 +64,7 @@ pub async fn serve(arguments: cli::Deployment) -> anyhow::Result<()> {
     }
     let stop = CancellationToken::new();
     run::stop_on_signal(stop.clone())?;
-    let metrics = pipeline::metrics(&config.sealer()?)?;
+    let metrics = pipeline::metrics(&config).await?;
     let reading = Arc::new(Readers::of_lake(&arguments.data, metrics, config.deployment.time_zone));
     Servers::start(&config.sinks, &reading, &stop).await?.drained().await
 }
