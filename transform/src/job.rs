@@ -136,6 +136,8 @@ pub struct Job {
     pub(crate) derived: HashMap<&'static str, i64>,
     /// Versions and rows folded since the index's last checkpoint.
     unchecked: (u32, usize),
+    /// Places not yet noted in the log.
+    unnoted: BTreeMap<TopicPartition, u64>,
     published: watch::Sender<Published>,
 }
 
@@ -166,7 +168,17 @@ impl Job {
         let (published, _) = watch::channel(Published::default());
         let progress = known.clone().unwrap_or_default();
         let raw_positions = BTreeMap::new();
-        let mut job = Self { parts, lake, index, progress, raw_positions, derived, unchecked: (0, 0), published };
+        let mut job = Self {
+            parts,
+            lake,
+            index,
+            progress,
+            raw_positions,
+            derived,
+            unchecked: (0, 0),
+            unnoted: BTreeMap::new(),
+            published,
+        };
         let app = job.cells_app();
         let cells = job.lake.table(CellRow::TABLE)?.transaction_version(&app).await?;
         job.derived.insert(CellRow::TABLE, cells.unwrap_or(-1));
@@ -294,6 +306,9 @@ impl Job {
                     self.compact().await?;
                     break;
                 }
+                if !self.unnoted.is_empty() {
+                    self.note(std::iter::empty()).await?;
+                }
                 continue;
             }
             self.batch(records).await?;
@@ -341,13 +356,19 @@ impl Job {
     }
 
     /// Notes in the log how far this has come, for operators and for commands that wait
-    /// until something is folded; the truth of progress is in the table.
-    async fn note(&self, reached: impl Iterator<Item = (TopicPartition, u64)>) -> Result<(), JobError> {
-        let notes = reached.map(|(at, next)| {
-            let log = Arc::clone(&self.parts.log);
-            async move { log.commit(FOLDED, &at, next).await }
-        });
-        futures::future::try_join_all(notes).await?;
+    /// until something is folded; the truth of progress is in the table. So a log that
+    /// cannot take the note now holds nothing up: it is made with the next.
+    async fn note(&mut self, reached: impl Iterator<Item = (TopicPartition, u64)>) -> Result<(), JobError> {
+        self.unnoted.extend(reached);
+        let notes = self.unnoted.iter().map(|(at, next)| self.parts.log.commit(FOLDED, at, *next));
+        let noted = futures::future::try_join_all(notes).await;
+        match noted {
+            Ok(_) => self.unnoted.clear(),
+            Err(error) if matches!(error.advice(), Advice::RetryAfter(_)) => {
+                tracing::warn!(%error, "how far the fold has come is noted in the log later");
+            }
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 
