@@ -149,6 +149,10 @@ impl Catalog {
             let plan = session.sql(&sql).await?.into_unoptimized_plan();
             view(&session, &format!("metrics.{name}"), plan).await?;
         }
+        for board in self.metrics.boards() {
+            let plan = session.sql(&board.sql(moment.as_of)).await?.into_unoptimized_plan();
+            view(&session, &format!("metrics.{}", board.info.name), plan).await?;
+        }
         Ok(session)
     }
 

@@ -10,30 +10,62 @@ use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 
-use super::{Bag, quantile};
+use super::{Bag, Board, header, incidence, quantile, statistics};
 use crate::fold::Folded;
 use crate::functions;
 use crate::reading::MetricInfo;
 
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_str!(concat!("../../metrics/", $name, ".sql")))),*]
+    };
+}
+
 /// The metrics that ship with Ahual: name and SQL.
-const BUILT_IN: [(&str, &str); 13] = [
-    ("completion", include_str!("../../metrics/completion.sql")),
-    ("clearance", include_str!("../../metrics/clearance.sql")),
-    ("on_time", include_str!("../../metrics/on_time.sql")),
-    ("on_time_original", include_str!("../../metrics/on_time_original.sql")),
-    ("overdue_backlog", include_str!("../../metrics/overdue_backlog.sql")),
-    ("time_to_first_response", include_str!("../../metrics/time_to_first_response.sql")),
-    ("time_to_resolve", include_str!("../../metrics/time_to_resolve.sql")),
-    ("emergency_answer", include_str!("../../metrics/emergency_answer.sql")),
-    ("emergency_dispatch", include_str!("../../metrics/emergency_dispatch.sql")),
-    ("emergency_turnout", include_str!("../../metrics/emergency_turnout.sql")),
-    ("emergency_travel", include_str!("../../metrics/emergency_travel.sql")),
-    ("emergency_arrival", include_str!("../../metrics/emergency_arrival.sql")),
-    ("emergency_first_arrival", include_str!("../../metrics/emergency_first_arrival.sql")),
+const BUILT_IN: [(&str, &str); 39] = files![
+    "completion",
+    "clearance",
+    "on_time",
+    "on_time_original",
+    "extension",
+    "overdue_backlog",
+    "deadline_margin",
+    "deemed_refusal",
+    "time_to_first_response",
+    "time_to_resolve",
+    "time_to_first_close",
+    "net_time_to_resolve",
+    "reopen",
+    "transfers",
+    "bounces",
+    "custody",
+    "satisfaction",
+    "feedback_response",
+    "personal_control",
+    "social_reply",
+    "social_reply_time",
+    "social_activity",
+    "call_answered",
+    "call_in_time",
+    "call_abandoned",
+    "call_wait",
+    "queue_wait",
+    "queue_service",
+    "queue_no_show",
+    "queue_abandoned",
+    "queue_in_time",
+    "emergency_answer",
+    "emergency_dispatch",
+    "emergency_turnout",
+    "emergency_travel",
+    "emergency_arrival",
+    "emergency_first_arrival",
+    "emergency_in_norm",
+    "emergency_excluded",
 ];
 
 /// Stands in the SQL for the moment the figure is formed at.
-const AS_OF: &str = ":as_of";
+pub(super) const AS_OF: &str = ":as_of";
 
 /// A metric that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +94,7 @@ pub enum MetricError {
 pub struct Metric {
     /// What catalogues say of it.
     pub info: MetricInfo,
+    matures_days: Option<i32>,
     sql: String,
 }
 
@@ -108,42 +141,11 @@ impl Subject {
 }
 
 impl Metric {
-    /// A metric from its SQL file: a header of comments (`-- title:`, `-- unit:`, then
-    /// the description) and one SELECT.
+    /// A metric from its SQL file: a header of comments (`-- title:`, `-- unit:`, perhaps
+    /// `-- matures:`, then the description) and one SELECT.
     pub fn parse(name: &str, text: &str) -> Result<Self, MetricError> {
-        let shape = |what: &str| MetricError::Shape { metric: name.to_owned(), what: what.to_owned() };
-        let mut title = None;
-        let mut unit = None;
-        let mut description = Vec::new();
-        let mut sql = Vec::new();
-        for line in text.lines() {
-            match line.strip_prefix("--") {
-                Some(comment) if sql.is_empty() => {
-                    let comment = comment.trim();
-                    if let Some(text) = comment.strip_prefix("title:") {
-                        title = Some(text.trim().to_owned());
-                    } else if let Some(text) = comment.strip_prefix("unit:") {
-                        unit = Some(text.trim().to_owned());
-                    } else {
-                        description.push(comment.to_owned());
-                    }
-                }
-                _ => {
-                    if !(sql.is_empty() && line.trim().is_empty()) {
-                        sql.push(line);
-                    }
-                }
-            }
-        }
-        Ok(Self {
-            info: MetricInfo {
-                name: name.to_owned(),
-                title: title.ok_or_else(|| shape("its header has no line '-- title: …'"))?,
-                unit: unit.ok_or_else(|| shape("its header has no line '-- unit: …'"))?,
-                description: description.join("\n").trim().to_owned(),
-            },
-            sql: sql.join("\n").trim().trim_end_matches(';').to_owned(),
-        })
+        let read = header::read(name, text)?;
+        Ok(Self { info: read.info, matures_days: read.matures_days, sql: read.sql })
     }
 
     /// Whether what *open* cases contribute depends on the moment of reading. What
@@ -155,6 +157,24 @@ impl Metric {
     /// Whether it measures durations.
     pub fn has_durations(&self) -> bool {
         self.sql.contains("duration_us")
+    }
+
+    /// Whether only cases that have parts contribute.
+    fn is_of_parts(&self) -> bool {
+        self.sql.contains("FROM parts p JOIN cases c") && !self.sql.contains("FROM cases")
+    }
+
+    /// The cells a figure may be formed from: those of days that have matured. A local day is
+    /// over at most two days after it began in UTC, whatever the zone.
+    fn matured(&self, cells: &str, as_of: Option<At>) -> String {
+        match self.matures_days {
+            None => cells.to_owned(),
+            Some(days) => format!(
+                "(SELECT * FROM {cells} WHERE CAST(day AS INT) <= CAST(CAST({} AS DATE) AS INT) - {}) AS matured",
+                moment(as_of),
+                days + 2
+            ),
+        }
     }
 
     /// Contributions, summed by cell: columns of [`super::contributions_schema`].
@@ -193,14 +213,15 @@ impl Metric {
         format!(
             "SELECT {select}CAST(coalesce(sum(numerator), 0) AS BIGINT) AS numerator, \
              CAST(coalesce(sum(denominator), 0) AS BIGINT) AS denominator, CAST(coalesce(sum(n), 0) AS BIGINT) AS n, \
-             {} AS as_of{durations} FROM {cells}{condition}{group}",
-            moment(as_of)
+             {} AS as_of{durations} FROM {}{condition}{group}",
+            moment(as_of),
+            self.matured(cells, as_of)
         )
     }
 }
 
 /// SQL for a moment; now where none is given.
-fn moment(as_of: Option<At>) -> String {
+pub(super) fn moment(as_of: Option<At>) -> String {
     match as_of {
         Some(at) => format!("arrow_cast({}, 'Timestamp(Microsecond, Some(\"UTC\"))')", at.0),
         None => "arrow_cast(now(), 'Timestamp(Microsecond, Some(\"UTC\"))')".to_owned(),
@@ -211,6 +232,7 @@ fn moment(as_of: Option<At>) -> String {
 #[derive(Debug, Clone)]
 pub struct Metrics {
     metrics: Vec<Metric>,
+    boards: Vec<Board>,
     sealer: Sealer,
 }
 
@@ -219,12 +241,17 @@ impl Metrics {
     pub fn built_in(sealer: &Sealer) -> Result<Self, MetricError> {
         let mut metrics = BUILT_IN.iter().map(|(name, sql)| Metric::parse(name, sql)).collect::<Result<Vec<_>, _>>()?;
         metrics.sort_by(|a, b| a.info.name.cmp(&b.info.name));
-        Ok(Self { metrics, sealer: sealer.clone() })
+        Ok(Self { metrics, boards: Board::built_in()?, sealer: sealer.clone() })
     }
 
     /// Metrics in order of name.
     pub fn iter(&self) -> impl Iterator<Item = &Metric> {
         self.metrics.iter()
+    }
+
+    /// Views formed at read, in order of name.
+    pub fn boards(&self) -> &[Board] {
+        &self.boards
     }
 
     /// A metric by name.
@@ -253,6 +280,8 @@ impl Metrics {
     pub fn register_functions(&self, session: &SessionContext) {
         functions::register(session, &self.sealer);
         quantile::register(session);
+        incidence::register(session);
+        statistics::register(session);
     }
 
     /// What `subject` contributes to the kept cells, `sign` times, added to `bag`: to
@@ -270,7 +299,8 @@ impl Metrics {
         };
         register(subject, &whole)?;
         register(&settled, &ended)?;
-        for metric in &self.metrics {
+        let of_no_parts = subject.parts.is_empty();
+        for metric in self.metrics.iter().filter(|m| !(of_no_parts && m.is_of_parts())) {
             let session = if metric.is_live() { &ended } else { &whole };
             self.collect(bag, metric, session, None, sign).await?;
         }
