@@ -173,7 +173,8 @@ impl Oracle<'_> {
         for row in self.of("incidence") {
             let found = &found[&row["incidence"].to_string()];
             for ending in ["closed", "withdrawn", "merged"] {
-                let (ours, theirs) = (found[format!("{ending}_share")].as_f64().unwrap(), row[ending].as_f64().unwrap());
+                let (ours, theirs) =
+                    (found[format!("{ending}_share")].as_f64().unwrap(), row[ending].as_f64().unwrap());
                 assert!((ours - theirs).abs() < 1e-9, "{}: {ending}: {found}, not {row}", self.name);
             }
         }
@@ -189,8 +190,14 @@ impl Oracle<'_> {
                  FROM metrics.queue_board",
             ),
             ("overdue_ageing", "SELECT source, body, category, territory, band, numerator FROM metrics.overdue_ageing"),
-            ("deadline_margin_days", "SELECT source, body, category, margin_days, numerator FROM metrics.deadline_margin_days"),
-            ("outcome_classes", "SELECT source, outcome_class, count(*) AS cases FROM metrics.outcome_classes GROUP BY 1, 2"),
+            (
+                "deadline_margin_days",
+                "SELECT source, body, category, margin_days, numerator FROM metrics.deadline_margin_days",
+            ),
+            (
+                "outcome_classes",
+                "SELECT source, outcome_class, count(*) AS cases FROM metrics.outcome_classes GROUP BY 1, 2",
+            ),
             (
                 "repeat_complaints",
                 "SELECT source, sum(numerator) AS numerator, sum(denominator) AS denominator, sum(n) AS n \
@@ -199,15 +206,22 @@ impl Oracle<'_> {
             ("flaws", "SELECT source, flaw, numerator FROM metrics.flaws"),
         ] {
             let sorted = |rows: Vec<Value>| {
-                let mut lines: Vec<String> = rows.into_iter().map(|row| {
-                    let row: BTreeMap<String, Value> = serde_json::from_value(row).unwrap();
-                    serde_json::to_string(&row).unwrap()
-                }).collect();
+                let mut lines: Vec<String> = rows
+                    .into_iter()
+                    .map(|row| {
+                        let row: BTreeMap<String, Value> = serde_json::from_value(row).unwrap();
+                        serde_json::to_string(&row).unwrap()
+                    })
+                    .collect();
                 lines.sort_unstable();
                 lines
             };
             let expected = sorted(self.of("board").filter(|r| r["board"] == board).map(|r| r["row"].clone()).collect());
-            support::assert_same(&format!("{}: {board}, ours and the oracle's", self.name), &sorted(rows(session, sql).await), &expected);
+            support::assert_same(
+                &format!("{}: {board}, ours and the oracle's", self.name),
+                &sorted(rows(session, sql).await),
+                &expected,
+            );
         }
     }
 }
@@ -262,9 +276,8 @@ fn telephony_queues_accounts_and_appeals() {
     // Rewritten rather than told by an environment variable, which other tests would see.
     let text = std::fs::read_to_string(root().join("tests/oracles/boards/ahual.toml")).unwrap();
     let sql = root().join("tests/oracles/boards/boards.sql");
-    let text = text
-        .replace("\"${AHUAL_BOARDS}\"", &support::quoted(&file))
-        .replace("\"boards.sql\"", &support::quoted(&sql));
+    let text =
+        text.replace("\"${AHUAL_BOARDS}\"", &support::quoted(&file)).replace("\"boards.sql\"", &support::quoted(&sql));
     let config = folder.path().join("ahual.toml");
     std::fs::write(&config, text).unwrap();
     hold("boards", &Deployment { config, data: folder.path().join("state") }, "2026-03-20T09:30:00Z");

@@ -5,7 +5,7 @@
 -- Going to a third body is a transfer and no bounce; a reopened case that goes on where it
 -- was has not moved.
 -- Source: DOMAIN §5, "Bounces, custody". Day: received_on.
-SELECT source, body, category, territory, received_on AS day,
+SELECT case_id, source, body, category, territory, received_on AS day,
        CASE WHEN bounces > 0 THEN 1 ELSE 0 END AS numerator, 1 AS denominator
 FROM cases
 WHERE received_on IS NOT NULL AND coalesce(regime, '') NOT IN ('enquiry', 'call', 'post')

@@ -6,7 +6,7 @@
 -- numerator: answered. denominator: offered.
 -- A call that ended nobody knows when is in neither.
 -- Source: DOMAIN §5, "Call centre". Day: the local day of the call.
-SELECT p.source, p.body, p.category, p.territory, p.received_on AS day,
+SELECT p.case_id, p.source, p.body, p.category, p.territory, p.received_on AS day,
        CASE WHEN p.answered_at IS NOT NULL THEN 1 ELSE 0 END AS numerator, 1 AS denominator,
        elapsed_us(p.received_at, coalesce(p.answered_at, p.ended_at, CASE WHEN c.state = 'open' THEN :as_of END)) AS duration_us,
        p.answered_at IS NOT NULL AS observed

@@ -8,7 +8,7 @@
 -- sum(duration_us * n) over the cells is the whole time held.
 -- Cases without a receipt are in neither.
 -- Source: DOMAIN §5, "Bounces, custody". Day: received_on.
-SELECT c.source, s.body, c.category, c.territory, c.received_on AS day,
+SELECT c.case_id, c.source, s.body, c.category, c.territory, c.received_on AS day,
        CASE WHEN c.state = 'open' THEN 0 ELSE 1 END AS numerator, 1 AS denominator,
        sum(elapsed_us(s.from_at, coalesce(s.to_at, :as_of))) AS duration_us,
        c.state <> 'open' AS observed

@@ -8,7 +8,7 @@
 -- Open cases have no margin yet and are in neither, as are cases due before they were
 -- received.
 -- Source: DOMAIN §5, "On-time rate". Day: closed_on.
-SELECT source, body, category, territory, closed_on AS day,
+SELECT case_id, source, body, category, territory, closed_on AS day,
        CASE WHEN closed_at <= due_at THEN 1 ELSE 0 END AS numerator, 1 AS denominator,
        CASE WHEN due_compare = 'date'
             THEN (CAST(CAST(due_on AS INT) AS BIGINT) - CAST(CAST(closed_on AS INT) AS BIGINT)) * 86400000000

@@ -7,7 +7,7 @@
 --   neither.
 -- Merged, split and withdrawn appeals, and those without a deadline, are in neither.
 -- Source: DOMAIN §2, "Silence". Day: the local day of the due date in force.
-SELECT source, body, category, territory, due_on AS day,
+SELECT case_id, source, body, category, territory, due_on AS day,
        CASE WHEN state = 'open' OR closed_at > due_at THEN 1 ELSE 0 END AS numerator,
        1 AS denominator
 FROM cases

@@ -5,7 +5,7 @@
 -- numerator: outcome 'test', 'duplicate' or 'cancelled'. denominator: all incidents.
 -- By outcome: metrics.emergency_board.
 -- Source: DOMAIN §5, "Emergency stages". Day: received_on.
-SELECT source, body, category, territory, received_on AS day,
+SELECT case_id, source, body, category, territory, received_on AS day,
        CASE WHEN outcome IN ('test', 'duplicate', 'cancelled') THEN 1 ELSE 0 END AS numerator,
        1 AS denominator
 FROM cases

@@ -7,7 +7,7 @@
 -- Incidents without an arrival stamp or without a norm are in neither; test, duplicate and
 -- cancelled ones too (counted by emergency_excluded).
 -- Source: DOMAIN §5, "Emergency stages", §1, "112". Day: local day of the call.
-SELECT p.source, p.body, p.category, p.territory, p.received_on AS day,
+SELECT p.case_id, p.source, p.body, p.category, p.territory, p.received_on AS day,
        CASE WHEN p.on_scene_at <= p.due_at THEN 1 ELSE 0 END AS numerator, 1 AS denominator
 FROM parts p JOIN cases c ON c.case_id = p.case_id
 WHERE p.first_on_scene AND p.due_at IS NOT NULL AND p.on_scene_at >= p.received_at

@@ -7,7 +7,7 @@
 -- Cases without a deadline are in neither; so are cases merged, split or withdrawn, and
 -- those due before they were received.
 -- Source: DOMAIN §5, "Extension rate". Day: the local day of the first due date.
-SELECT source, body, category, territory, original_due_on AS day,
+SELECT case_id, source, body, category, territory, original_due_on AS day,
        CASE WHEN extended THEN 1 ELSE 0 END AS numerator,
        1 AS denominator
 FROM cases

@@ -7,7 +7,7 @@
 -- of reading; a pause that lasts is taken off up to there.
 -- Who is in neither: as time_to_resolve.
 -- Source: DOMAIN §5, "Clock pauses". Day: received_on.
-SELECT source, body, category, territory, received_on AS day,
+SELECT case_id, source, body, category, territory, received_on AS day,
        CASE WHEN state = 'closed' THEN 1 ELSE 0 END AS numerator,
        1 AS denominator,
        elapsed_us(received_at, CASE WHEN state = 'closed' THEN closed_at ELSE :as_of END)

@@ -9,7 +9,7 @@
 -- On a day that is still to come, cases closed early stand beside open ones that are not
 -- yet late: choose days that are over.
 -- Source: DOMAIN §5, "On-time rate". Day: the local day of that due date.
-SELECT source, body, category, territory, due_on AS day,
+SELECT case_id, source, body, category, territory, due_on AS day,
        CASE WHEN state = 'closed' AND closed_at <= due_at THEN 1 ELSE 0 END AS numerator,
        1 AS denominator
 FROM cases

@@ -6,7 +6,7 @@
 -- Cases without a deadline are open, never overdue. Calls and posts are no cases.
 -- By age: metrics.overdue_ageing.
 -- Source: DOMAIN §5, "Overdue backlog at A". Day: received_on.
-SELECT source, body, category, territory, received_on AS day,
+SELECT case_id, source, body, category, territory, received_on AS day,
        CASE WHEN due_at < :as_of THEN 1 ELSE 0 END AS numerator,
        1 AS denominator,
        CASE WHEN due_at < :as_of THEN elapsed_us(due_at, :as_of) END AS duration_us,

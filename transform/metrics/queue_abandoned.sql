@@ -5,7 +5,7 @@
 -- numerator: left before being called.
 -- denominator: tickets.
 -- Source: DOMAIN §5, "Queue". Day: the local day of the ticket.
-SELECT p.source, p.body, p.category, p.territory, p.received_on AS day,
+SELECT p.case_id, p.source, p.body, p.category, p.territory, p.received_on AS day,
        CASE WHEN p.outcome = 'abandoned' THEN 1 ELSE 0 END AS numerator, 1 AS denominator
 FROM parts p JOIN cases c ON c.case_id = p.case_id
 WHERE c.regime = 'front_office_visit' AND p.received_at IS NOT NULL

@@ -6,7 +6,7 @@
 -- numerator = denominator = n: tickets served to the end. Those who did not come, and services that still last,
 -- are in neither.
 -- Source: DOMAIN §5, "Queue". Day: the local day of the ticket.
-SELECT p.source, p.body, p.category, p.territory, p.received_on AS day,
+SELECT p.case_id, p.source, p.body, p.category, p.territory, p.received_on AS day,
        1 AS numerator, 1 AS denominator,
        elapsed_us(p.called_at, p.ended_at) AS duration_us, true AS observed
 FROM parts p JOIN cases c ON c.case_id = p.case_id

@@ -9,11 +9,11 @@
 -- Called before the slot: no wait (zero). A ticket neither called nor ended of a visit that
 -- has ended is in neither.
 -- Source: DOMAIN §5, "Queue". Day: the local day of the ticket.
-SELECT source, body, category, territory, day,
+SELECT case_id, source, body, category, territory, day,
        CASE WHEN called THEN 1 ELSE 0 END AS numerator, 1 AS denominator,
        greatest(elapsed_us(from_at, until_at), 0) AS duration_us, called AS observed
 FROM (
-  SELECT p.source, p.body, p.category, p.territory, p.received_on AS day,
+  SELECT p.case_id, p.source, p.body, p.category, p.territory, p.received_on AS day,
          p.called_at IS NOT NULL AS called, p.received_at,
          CASE WHEN p.slot_at > p.received_at THEN p.slot_at ELSE p.received_at END AS from_at,
          coalesce(p.called_at, p.ended_at, CASE WHEN c.state = 'open' THEN :as_of END) AS until_at

@@ -8,7 +8,7 @@
 -- and merged cases count if they had been closed. Figures leave out days whose 30 days are
 -- not over; the cells (metrics.reopen_cells) have them all.
 -- Source: DOMAIN §5, "Reopen rate". Day: first_closed_on.
-SELECT source, body, category, territory, first_closed_on AS day,
+SELECT case_id, source, body, category, territory, first_closed_on AS day,
        CASE WHEN elapsed_us(first_closed_at, first_reopened_at) <= 2592000000000 THEN 1 ELSE 0 END AS numerator,
        1 AS denominator
 FROM cases

@@ -9,7 +9,7 @@
 -- own posts are in neither; accounts that are not connected have no threads, not zero.
 -- Figures leave out days that are not over; the cells have them.
 -- Source: DOMAIN §5, "Akim social reply". Day: the local day of the due date.
-SELECT source, body, category, territory, due_on AS day,
+SELECT case_id, source, body, category, territory, due_on AS day,
        CASE WHEN first_response_at <= due_at THEN 1 ELSE 0 END AS numerator, 1 AS denominator
 FROM cases
 WHERE regime = 'social_appeal' AND due_at >= received_at

@@ -6,7 +6,7 @@
 -- Negative durations, merged, split and withdrawn cases, enquiries, calls and posts are in
 -- neither; nor is what is received only after the moment of reading.
 -- Source: DOMAIN §5, "Time to resolve". Day: received_on.
-SELECT source, body, category, territory, received_on AS day,
+SELECT case_id, source, body, category, territory, received_on AS day,
        CASE WHEN first_closed_at IS NOT NULL THEN 1 ELSE 0 END AS numerator,
        1 AS denominator,
        elapsed_us(received_at, coalesce(first_closed_at, :as_of)) AS duration_us,

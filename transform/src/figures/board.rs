@@ -51,8 +51,8 @@ impl Board {
             .collect()
     }
 
-    /// The view's SQL at a moment, over `core.*` and `metrics.*_cells` of a session.
-    pub fn sql(&self, as_of: Option<At>) -> String {
+    /// Its SQL at a moment, as it stands in the file.
+    pub(super) fn sql(&self, as_of: Option<At>) -> String {
         self.sql.replace(AS_OF, &moment(as_of))
     }
 }

@@ -14,9 +14,11 @@ mod board;
 mod definition;
 mod header;
 pub mod incidence;
+mod keeper;
+mod linear;
 pub mod quantile;
 pub mod statistics;
 
-pub use bag::{Bag, CellKey, Totals, contributions_schema};
+pub use bag::{Bag, CellKey, Place, Totals};
 pub use board::Board;
-pub use definition::{Metric, MetricError, Metrics, Subject};
+pub use definition::{Metric, MetricError, Metrics, Subject, kept_cells_sql};

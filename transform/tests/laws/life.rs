@@ -158,8 +158,14 @@ fn replies_claims_and_the_applicants_verdict_are_kept_apart_from_closing() {
         event("confirmed", 7),
         Event { score: Some(5), ..event("feedback", 8) },
     ]);
-    assert_eq!((said.state.as_str(), said.interim_response_at, said.first_response_at), ("open", Some(second(2)), None));
-    assert_eq!((said.done_claimed_at, said.verdict.as_deref(), said.score), (Some(second(6)), Some("confirmed"), Some(5)));
+    assert_eq!(
+        (said.state.as_str(), said.interim_response_at, said.first_response_at),
+        ("open", Some(second(2)), None)
+    );
+    assert_eq!(
+        (said.done_claimed_at, said.verdict.as_deref(), said.score),
+        (Some(second(6)), Some("confirmed"), Some(5))
+    );
 }
 
 /// One request, said three times: the close comes out later each time it is edited.
@@ -167,7 +173,8 @@ fn edited(closes: &[Option<i64>], rule: Option<&str>) -> Vec<Event> {
     let mut rows = Vec::new();
     for (nth, at) in closes.iter().enumerate() {
         let nth = i64::try_from(nth).unwrap();
-        let base = Event { version: Some(nth), ..row("request", &format!("content {nth}"), &format!("page {nth}"), nth) };
+        let base =
+            Event { version: Some(nth), ..row("request", &format!("content {nth}"), &format!("page {nth}"), nth) };
         rows.push(Event { kind: "received".into(), occurred_at: second(0), ..base.clone() });
         rows.extend(at.map(|at| Event {
             kind: "closed".into(),
@@ -192,7 +199,8 @@ fn the_first_observed_close_survives_later_edits_where_the_mapping_asks_for_it()
     assert_eq!(again.closed_at, Some(second(30)));
     // What was known when only the second edit had come; and what had happened by then.
     let rows = edited(&closes, Some(FIRST_OBSERVED));
-    let at = |known: Option<At>, as_of: Option<At>| fold(&rows, &FoldRule { known_at: known, as_of, ..RULE }).case.unwrap();
+    let at =
+        |known: Option<At>, as_of: Option<At>| fold(&rows, &FoldRule { known_at: known, as_of, ..RULE }).case.unwrap();
     assert_eq!(at(Some(stamp(0)), None).closed_at, None);
     assert_eq!(at(Some(stamp(2)), None).closed_at, Some(second(10)));
     assert_eq!(at(None, Some(second(15))).closed_at, Some(second(10)), "closed at 10, whatever was edited later");
