@@ -138,7 +138,7 @@ def say(**what):
 def count(db, now):
     for name, (relation, day, numerator, denominator, *body) in COUNTS.items():
         cells(db, name, f"""SELECT source, {body[0] if body else 'body'} AS body, category, territory, {day} AS day,
-            CAST({numerator} AS BIGINT) AS up, CAST({denominator} AS BIGINT) AS down FROM {relation}""".format(now=now))
+            ifnull(CAST({numerator} AS BIGINT), 0) AS up, {denominator} AS down FROM {relation}""".format(now=now))
     # What was received and what was closed stand on different days of one figure.
     cells(db, "clearance", """
         SELECT source, body, category, territory, received_on AS day, 0 AS up, 1 AS down FROM counted
@@ -230,25 +230,27 @@ def incidence(db, now):
     for (source, category), part in frame.groupby(["source", "category"], dropna=False):
         if len(part) < 20:
             continue
-        found = {}
+        found, (ordered, places) = {}, untied(part)
         for cause, word in ((1, "closed"), (2, "withdrawn"), (3, "merged")):
             # Without any such ending the estimate is zero and there is nothing to fit.
             if not (part["cause"] == cause).any():
                 found[word] = {days: 0.0 for days in (1, 3, 7, 15, 30, 90)}
                 continue
-            durations, causes = untied(part)
-            fitter = AalenJohansenFitter(calculate_variance=False).fit(durations, causes, event_of_interest=cause)
+            fitter = AalenJohansenFitter(calculate_variance=False).fit(places, ordered["cause"], event_of_interest=cause)
             curve = fitter.cumulative_density_.iloc[:, 0]
-            found[word] = {days: float(curve[curve.index <= days * DAY * 8 + 7].iloc[-1]) for days in (1, 3, 7, 15, 30, 90)}
+            by_then = {days: int((ordered["us"] <= days * DAY).sum()) for days in (1, 3, 7, 15, 30, 90)}
+            found[word] = {days: float(curve[curve.index <= place].iloc[-1]) for days, place in by_then.items()}
         for days in (1, 3, 7, 15, 30, 90):
             category_or_none = None if pandas.isna(category) else category
             say(incidence=[source, category_or_none, days], **{word: shares[days] for word, shares in found.items()})
 
 
 def untied(part):
-    """Durations in eighths of a microsecond, what is only seen until then a little after what ends
-    then: lifelines moves such ties apart at random, and at risk is who is seen until then."""
-    return part["us"].astype("int64") * 8 + (part["cause"] == 0) * 4, part["cause"]
+    """In order of time, and the place of each: lifelines moves tied times apart at random, and of ties
+    those that end come before those only seen until then, who are still at risk. One after the other
+    is the same estimate: only the order of durations enters it."""
+    ordered = part.assign(seen=part["cause"] == 0).sort_values(["us", "seen", "cause"])
+    return ordered, range(1, len(ordered) + 1)
 
 
 def boards(db, now):

@@ -23,5 +23,5 @@ SELECT i.source, i.category, i.day, i.incidents, i.tests, i.duplicates, i.cancel
        coalesce(a.measured, 0) AS measured, coalesce(m.with_norm, 0) AS with_norm,
        coalesce(m.in_norm, 0) AS in_norm, a.arrival_p50_us, a.arrival_p90_us, :as_of AS as_of
 FROM incidents i
-LEFT JOIN arrivals a ON a.source = i.source AND a.category IS NOT DISTINCT FROM i.category AND a.day = i.day
-LEFT JOIN norms m ON m.source = i.source AND m.category IS NOT DISTINCT FROM i.category AND m.day = i.day
+LEFT JOIN arrivals a ON a.source = i.source AND (a.category IS NOT DISTINCT FROM i.category) AND a.day = i.day
+LEFT JOIN norms m ON m.source = i.source AND (m.category IS NOT DISTINCT FROM i.category) AND m.day = i.day

@@ -27,5 +27,5 @@ WITH tickets AS (
 SELECT t.source, t.hall, t.class, t.day, t.tickets, t.called, t.served, t.no_show, t.abandoned, t.waiting,
        t.in_time, t.with_norm, w.wait_p50_us, w.wait_p90_us, :as_of AS as_of
 FROM tickets t LEFT JOIN waits w
-  ON w.source = t.source AND w.hall IS NOT DISTINCT FROM t.hall
- AND w.class IS NOT DISTINCT FROM t.class AND w.day = t.day
+  ON w.source = t.source AND (w.hall IS NOT DISTINCT FROM t.hall)
+ AND (w.class IS NOT DISTINCT FROM t.class) AND w.day = t.day
