@@ -233,7 +233,8 @@ impl Story {
                 if self.chance(25) {
                     let again = now + self.below(40 * DAY);
                     self.say(&case, regime, "reopened", again, json!({}));
-                    self.say(&case, regime, "closed", again + self.below(3 * DAY), json!({ "outcome": "resolved" }));
+                    let finally = again + self.below(3 * DAY);
+                    self.say(&case, regime, "closed", finally, json!({ "outcome": "resolved" }));
                 }
                 if self.chance(40) {
                     let score = 1 + self.below(5);
