@@ -140,7 +140,8 @@ fn cells(deployment: &Deployment) -> Vec<String> {
         .metrics()
         .iter()
         .map(|name| {
-            let settled = if name == "overdue_backlog" { "false" } else { "observed" };
+            let ages = ["overdue_backlog", "personal_control"].contains(&name.as_str());
+            let settled = if ages { "false" } else { "observed" };
             format!(
                 "SELECT '{name}' AS metric, source, body, category, territory, day, observed, \
                  CASE WHEN {settled} THEN duration_us END AS duration_us, numerator, denominator, n \

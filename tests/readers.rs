@@ -223,7 +223,7 @@ fn delta(python: &str, table: &Path, question: &str) -> String {
 fn settled(metric: &str, mut row: Value) -> String {
     let fields = row.as_object_mut().unwrap();
     fields.shift_remove("as_of").expect("every figure says as of when");
-    if metric == "overdue_backlog" {
+    if ["overdue_backlog", "personal_control"].contains(&metric) {
         fields.retain(|name, _| !name.ends_with("p50") && !name.ends_with("p90") && !name.ends_with("p95"));
     }
     row.to_string()

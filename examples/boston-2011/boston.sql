@@ -5,6 +5,8 @@
 -- hour whenever it crosses a clock change (p90 1899.4761 h instead of 1899.4978).
 --
 -- Edge cases, counted in 2011 / 2019:
+--   a closed_dt though case_status is Open .. 0 / 0: no close, flagged as
+--     close_date_without_close
 --   still open, closed_dt blank ......... 3,681 / 3,843: no closing, stays open
 --   no target_dt ....................... 10,981 / 3,508: no deadline
 --   closed in the second of opening ..... 2,499 / 0: kept, zero is a duration
@@ -67,6 +69,7 @@ SELECT
   territory,
   NULL AS due_at,
   NULL AS basis,
+  NULL AS reason,
   longitude,
   latitude,
   attributes,
@@ -87,6 +90,7 @@ SELECT
   NULL AS territory,
   target_at AS due_at,
   'target stated by the city' AS basis,
+  NULL AS reason,
   NULL AS longitude,
   NULL AS latitude,
   NULL AS attributes,
@@ -122,9 +126,19 @@ SELECT
   NULL AS territory,
   NULL AS due_at,
   NULL AS basis,
+  NULL AS reason,
   NULL AS longitude,
   NULL AS latitude,
   NULL AS attributes,
   set_aside
 FROM told
-WHERE ended_at IS NOT NULL
+WHERE ended_at IS NOT NULL AND coalesce(case_status, '') <> 'Open'
+
+UNION ALL
+
+-- A date of closing on a request that is open: the city contradicts itself.
+SELECT
+  _record, 'flawed', ended_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+  'close_date_without_close', NULL, NULL, NULL, set_aside
+FROM told
+WHERE ended_at IS NOT NULL AND case_status = 'Open'

@@ -5,7 +5,8 @@
 --
 -- Edge cases:
 --   `updated_datetime` of a closed request doubles as its close time, and a later edit
---     (a score, a correction) replaces it: closing times may come out late, never early
+--     (a score, a correction) replaces it: `time_rule` asks for the close as it was first
+--     observed. What was edited before we first looked comes out late, never early
 --   the standard knows two states; why a request is closed stands in `status_notes`:
 --     'resolved', 'rejected', 'not_ours', or that the applicant withdrew
 --   `expected_datetime` is the term in force; the one promised first is not told
@@ -52,13 +53,14 @@ SELECT
   longitude,
   latitude,
   json_object('service', service_name, 'address', address) AS attributes,
+  NULL AS time_rule,
   set_aside
 FROM told
 
 UNION ALL
 SELECT
   _record, 'deadline_set', CASE WHEN expected_at IS NOT NULL THEN requested_at END, NULL, updated_at, NULL, NULL, NULL, NULL, NULL,
-  expected_at, 'expected_datetime', NULL, NULL, NULL, NULL
+  expected_at, 'expected_datetime', NULL, NULL, NULL, NULL, NULL
 FROM told
 
 UNION ALL
@@ -70,5 +72,5 @@ SELECT
   updated_at,
   status,
   CASE WHEN status_notes LIKE 'withdrawn%' THEN 'withdrawn' ELSE coalesce(status_notes, 'unstated') END,
-  NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+  NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'first_observed', NULL
 FROM told

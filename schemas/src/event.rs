@@ -44,11 +44,22 @@ pub enum Kind {
     Withdrawn,
     /// The case was found to be part of another.
     Merged,
+    /// The case was split off from its parent; without a parent: it went into its children
+    /// and is counted there.
+    Split,
+    /// The source no longer shows the case. Not a close.
+    Disappeared,
+    /// A head took the case under personal control: `body` is who.
+    ControlSet,
+    /// Personal control was lifted.
+    ControlLifted,
     /// The applicant gave a score.
     Feedback,
+    /// The source contradicts itself: `reason` names how. Counted, not corrected.
+    Flawed,
     /// Attributes of the case or a part changed, nothing else.
     Updated,
-    /// An emergency stage of a unit: the part is the unit, `status` the stage's name.
+    /// A part reached a stage: `status` is the stage's name.
     Stage,
     /// The same content of a record was delivered again. Carries no news about the case.
     SeenAgain,
@@ -79,7 +90,12 @@ impl Kind {
             Self::Rejected => "rejected",
             Self::Withdrawn => "withdrawn",
             Self::Merged => "merged",
+            Self::Split => "split",
+            Self::Disappeared => "disappeared",
+            Self::ControlSet => "control_set",
+            Self::ControlLifted => "control_lifted",
             Self::Feedback => "feedback",
+            Self::Flawed => "flawed",
             Self::Updated => "updated",
             Self::Stage => "stage",
             Self::SeenAgain => "seen_again",
@@ -94,7 +110,7 @@ impl Kind {
     }
 }
 
-const KNOWN: [Kind; 22] = [
+const KNOWN: [Kind; 27] = [
     Kind::Received,
     Kind::Registered,
     Kind::Assigned,
@@ -112,7 +128,12 @@ const KNOWN: [Kind; 22] = [
     Kind::Rejected,
     Kind::Withdrawn,
     Kind::Merged,
+    Kind::Split,
+    Kind::Disappeared,
+    Kind::ControlSet,
+    Kind::ControlLifted,
     Kind::Feedback,
+    Kind::Flawed,
     Kind::Updated,
     Kind::Stage,
     Kind::SeenAgain,
@@ -137,6 +158,11 @@ impl From<&str> for Kind {
     }
 }
 
+/// A word of [`Event::time_rule`]: of the versions of a record that say the same event without
+/// a break, the first one's time holds. For sources whose time of an event is overwritten by
+/// later edits of something else.
+pub const FIRST_OBSERVED: &str = "first_observed";
+
 /// The legal regime of a case. Each case has exactly one; regimes are never added up
 /// without saying so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -160,6 +186,10 @@ pub enum Regime {
     Task,
     /// Answered at once; never counted as a solved problem.
     Enquiry,
+    /// A call on a line, as telephony tells it. Not a case: only the call board counts it.
+    Call,
+    /// An akim's own post. Not a case: only activity counts it.
+    Post,
 }
 
 impl Regime {
@@ -174,6 +204,8 @@ impl Regime {
             Self::Document => "document",
             Self::Task => "task",
             Self::Enquiry => "enquiry",
+            Self::Call => "call",
+            Self::Post => "post",
         }
     }
 }
@@ -239,9 +271,11 @@ crate::table! {
         pub due_compare: Option<String>,
         /// On what a deadline or extension rests; who decided.
         pub basis: Option<String>,
-        /// Why (pause, transfer, set aside).
+        /// Why (pause, transfer, set aside); what is wrong (flawed).
         pub reason: Option<String>,
-        /// The case this one was merged into.
+        /// Which version's time holds: [`FIRST_OBSERVED`]; null: the newest's.
+        pub time_rule: Option<String>,
+        /// The case this one was merged into or split off from.
         pub parent_case_id: Option<String>,
         /// Applicant's score, 1–5.
         pub score: Option<i32>,

@@ -17,7 +17,7 @@ crate::table! {
         pub regime: Option<String>,
         /// Status in the source's words.
         pub status: Option<String>,
-        /// `open`, `closed`, `withdrawn` or `merged`.
+        /// `open`, `closed`, `withdrawn`, `merged`, or `split` (gone into its children).
         pub state: String,
         /// How it ended, where it has.
         pub outcome: Option<String>,
@@ -33,6 +33,8 @@ crate::table! {
         pub received_on: Option<Day>,
         /// First substantive public reply.
         pub first_response_at: Option<At>,
+        /// First reply that did not end it.
+        pub interim_response_at: Option<At>,
         /// Due instant in force.
         pub due_at: Option<At>,
         /// Local day of `due_at`.
@@ -43,22 +45,42 @@ crate::table! {
         pub original_due_on: Option<Day>,
         /// `instant` or `date`.
         pub due_compare: Option<String>,
+        /// Last time the executor said it was done.
+        pub done_claimed_at: Option<At>,
         /// First close.
         pub first_closed_at: Option<At>,
+        /// Local day of `first_closed_at`.
+        pub first_closed_on: Option<Day>,
         /// Last close, where the case is closed now.
         pub closed_at: Option<At>,
         /// Local day of `closed_at`.
         pub closed_on: Option<Day>,
+        /// When it ended, however it did; null while it is open.
+        pub ended_at: Option<At>,
         /// How often it was reopened.
         pub reopened: i32,
-        /// How often responsibility moved.
+        /// First reopening.
+        pub first_reopened_at: Option<At>,
+        /// How often it went from one body to another.
         pub transfers: i32,
+        /// How often it came back to a body that had given it away.
+        pub bounces: i32,
         /// Whether a due date was extended while it was still in force.
         pub extended: bool,
-        /// Time the clock was paused, microseconds, overlaps merged, up to the close.
+        /// Time the clock was paused, microseconds, overlaps merged, in pauses that are over.
         pub paused_us: i64,
-        /// The case this one is part of.
+        /// Since when the clock has been paused; null while it runs and when the case has ended.
+        pub paused_since_at: Option<At>,
+        /// The case this one was merged into or split off from.
         pub parent_case_id: Option<String>,
+        /// Since when the source no longer shows it. It is not closed by that.
+        pub disappeared_at: Option<At>,
+        /// Who has it under personal control.
+        pub controlled_by: Option<String>,
+        /// When they took it.
+        pub controlled_at: Option<At>,
+        /// What the applicant last said of the result: `confirmed` or `rejected`.
+        pub verdict: Option<String>,
         /// Applicant's last score.
         pub score: Option<i32>,
         /// WGS 84 degrees.
@@ -81,7 +103,8 @@ crate::table! {
 }
 
 crate::table! {
-    /// Who held a case, from when to when, with the clock running or paused.
+    /// Who held a case, from when to when. The segments of a case follow each other without
+    /// gap or overlap from its receipt to its end, so their lengths add up to its whole time.
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     pub struct Segment: "core.segments" {
         /// Case.
@@ -90,13 +113,13 @@ crate::table! {
         pub source: String,
         /// Ordinal, from 0.
         pub ordinal: i32,
-        /// Holding body; null is the gap charged to the coordination centre.
+        /// Holding body; null is time no body held, charged to the coordination centre.
         pub body: Option<String>,
-        /// `running` or `paused`.
+        /// `running`, `paused`, or `closed` (between a close and a reopening).
         pub clock: String,
         /// Start.
         pub from_at: At,
-        /// End; null where it lasts.
+        /// End; null where it lasts, which only the last one can.
         pub to_at: Option<At>,
         /// Version of `core.events` folded.
         pub folded_version: i64,
@@ -133,7 +156,8 @@ crate::table! {
 }
 
 crate::table! {
-    /// A part of a case with stages of its own: an emergency unit on an incident.
+    /// A part of a case with stages of its own: a unit on an incident, a ticket of a visit,
+    /// a call, a reply in a thread, one of several recipients.
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     pub struct Part: "core.parts" {
         /// Case.
@@ -142,13 +166,17 @@ crate::table! {
         pub source: String,
         /// Part.
         pub part_id: String,
-        /// Category of the part, where it differs from the case's.
+        /// Category of the part, else of the case. Of a ticket: its class; of a call: its local hour.
         pub category: Option<String>,
-        /// Body the part belongs to.
+        /// Body the part belongs to, else of the case: a hall, a line, an account.
         pub body: Option<String>,
         /// Territory code of the case.
         pub territory: Option<String>,
-        /// Call received.
+        /// How the part ended (`served`, `no_show`, `abandoned`, …), or what it is (`official_reply`).
+        pub outcome: Option<String>,
+        /// Its norm: the instant by which its stage was to be reached.
+        pub due_at: Option<At>,
+        /// Received: the call came in, the ticket was taken, the reply was written.
         pub received_at: Option<At>,
         /// Local day of `received_at`.
         pub received_on: Option<Day>,
@@ -166,6 +194,16 @@ crate::table! {
         pub available_at: Option<At>,
         /// Whether this part was the first of its case on scene.
         pub first_on_scene: bool,
+        /// The slot it was booked for.
+        pub slot_at: Option<At>,
+        /// Put into a queue.
+        pub queued_at: Option<At>,
+        /// Called to the counter, the last time.
+        pub called_at: Option<At>,
+        /// Answered by a person.
+        pub answered_at: Option<At>,
+        /// Over.
+        pub ended_at: Option<At>,
         /// Version of `core.events` folded.
         pub folded_version: i64,
     }

@@ -155,9 +155,9 @@ impl Deployment {
 
     /// Names of all metrics.
     pub fn metrics(&self) -> Vec<String> {
-        let sql = "SELECT table_name FROM information_schema.tables \
-                   WHERE table_schema = 'metrics' AND table_name NOT LIKE '%\\_cells' \
-                   AND table_name NOT LIKE '%\\_cases' ORDER BY 1";
+        // Boards are formed from metrics and have no cells of their own.
+        let sql = "SELECT replace(table_name, '_cells', '') AS table_name FROM information_schema.tables \
+                   WHERE table_schema = 'metrics' AND table_name LIKE '%\\_cells' ORDER BY 1";
         let names: Vec<String> = self.query(sql).iter().map(|r| r["table_name"].as_str().unwrap().to_owned()).collect();
         assert!(names.len() >= 13, "metrics are missing: {names:?}");
         names

@@ -3,7 +3,8 @@
 -- From receipt to the first substantive public reply. Automatic acknowledgements are
 -- not replies. Unanswered cases are censored: at the close, or at the moment of reading.
 -- numerator: answered. denominator: answered and not. closed_p*: answered only.
--- Negative durations (flaw 'answered_before_received'), merged and withdrawn cases are in neither.
+-- Negative durations (flaw 'answered_before_received'), merged, split and withdrawn cases,
+-- calls and posts are in neither; nor is what is received only after the moment of reading.
 -- Source: DOMAIN §5, "Time to first response". Day: received_on.
 SELECT case_id, source, body, category, territory, received_on AS day,
        CASE WHEN first_response_at IS NOT NULL THEN 1 ELSE 0 END AS numerator,
@@ -14,3 +15,5 @@ FROM cases
 WHERE received_at IS NOT NULL AND state IN ('open', 'closed')
   AND (first_response_at IS NULL OR first_response_at >= received_at)
   AND (closed_at IS NULL OR closed_at >= received_at)
+  AND (state <> 'open' OR received_at <= :as_of)
+  AND coalesce(regime, '') NOT IN ('call', 'post')

@@ -5,8 +5,10 @@
 -- where the truth was 36).
 -- numerator: closed. denominator: closed and open. closed_p*: closed only, nearest rank;
 -- p*: Kaplan–Meier over both, null = not reached.
--- Negative durations (flaw 'closed_before_received'), merged and withdrawn cases and
--- enquiries are in neither.
+-- Negative durations (flaw 'closed_before_received'), merged, split and withdrawn cases,
+-- enquiries, calls and posts are in neither; nor is what is received only after the moment
+-- of reading. A case closed several times counts to its last close; time_to_first_close
+-- stands beside it.
 -- Source: DOMAIN §5, "Time to resolve", "p50/p90/p95". Day: received_on.
 SELECT case_id, source, body, category, territory, received_on AS day,
        CASE WHEN state = 'closed' THEN 1 ELSE 0 END AS numerator,
@@ -17,4 +19,5 @@ SELECT case_id, source, body, category, territory, received_on AS day,
 FROM cases
 WHERE received_at IS NOT NULL AND state IN ('open', 'closed')
   AND (closed_at IS NULL OR closed_at >= received_at)
-  AND coalesce(regime, '') <> 'enquiry' AND coalesce(outcome, '') <> 'enquiry'
+  AND (state <> 'open' OR received_at <= :as_of)
+  AND coalesce(regime, '') NOT IN ('enquiry', 'call', 'post') AND coalesce(outcome, '') <> 'enquiry'

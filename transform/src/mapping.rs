@@ -165,7 +165,7 @@ pub struct MappedEvent {
 /// What became of one record.
 pub type Outcome = Result<Vec<MappedEvent>, String>;
 
-const TEXT_COLUMNS: [&str; 11] = [
+const TEXT_COLUMNS: [&str; 12] = [
     "status",
     "outcome",
     "category",
@@ -173,6 +173,7 @@ const TEXT_COLUMNS: [&str; 11] = [
     "territory",
     "basis",
     "reason",
+    "time_rule",
     "parent_case_id",
     "attributes",
     "regime",

@@ -13,7 +13,7 @@ use crate::figures::{Metric, Metrics};
 use crate::reading::DIMENSIONS;
 
 /// For each metric `<name>` its figures, `<name>_cells` what they are formed from, and
-/// `<name>_cases` what each case contributes.
+/// `<name>_cases` what each case contributes; and the boards.
 #[derive(Clone)]
 pub(crate) struct MetricsSchema {
     /// Holds the tables that metrics read.
@@ -38,6 +38,9 @@ impl MetricsSchema {
             let cells = format!("({}) AS cells", metric.cells_sql(self.as_of));
             return Some(metric.figures_sql(&cells, &DIMENSIONS.map(str::to_owned), "", self.as_of));
         }
+        if let Some(sql) = self.metrics.board_sql(name, self.as_of) {
+            return Some(sql);
+        }
         let of = |suffix: &str| name.strip_suffix(suffix).and_then(|name| self.metrics.get(name));
         let cells = of("_cells").map(|metric: &Metric| metric.cells_sql(self.as_of));
         cells.or_else(|| of("_cases").map(|metric: &Metric| metric.cases_sql(self.as_of)))
@@ -48,7 +51,8 @@ impl MetricsSchema {
 impl SchemaProvider for MetricsSchema {
     fn table_names(&self) -> Vec<String> {
         let names = self.metrics.iter().map(|metric| &metric.info.name);
-        names.flat_map(|name| [name.clone(), format!("{name}_cells"), format!("{name}_cases")]).collect()
+        let boards = self.metrics.boards().iter().map(|board| board.info.name.clone());
+        names.flat_map(|name| [name.clone(), format!("{name}_cells"), format!("{name}_cases")]).chain(boards).collect()
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -25,7 +25,7 @@ use crate::functions::{UNREADABLE, parse_when};
 
 /// Registers the functions with a session of `catalog`.
 pub(crate) fn register(session: &SessionContext, catalog: &Catalog) {
-    let tables: [(&'static str, &'static str, fn() -> SchemaRef); 5] = [
+    let tables: [(&'static str, &'static str, Columns); 5] = [
         ("cases_at", Case::TABLE, Case::schema),
         ("events_at", Event::TABLE, Event::schema),
         ("segments_at", Segment::TABLE, Segment::schema),
@@ -40,9 +40,12 @@ pub(crate) fn register(session: &SessionContext, catalog: &Catalog) {
     session.register_udtf("metric_at", Arc::new(metric));
 }
 
+/// Gives the columns of a table.
+type Columns = fn() -> SchemaRef;
+
 #[derive(Debug, Clone, Copy)]
 enum Shape {
-    Table { table: &'static str, schema: fn() -> SchemaRef },
+    Table { table: &'static str, schema: Columns },
     Metric,
 }
 

@@ -4,13 +4,15 @@
 //! job cost commits to disk and run at a fiftieth of it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
+#[path = "laws/life.rs"]
+mod life;
 #[path = "laws/world.rs"]
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ahual_schemas::event::Event;
+use ahual_schemas::event::{Event, FIRST_OBSERVED};
 use ahual_schemas::tables::{Case, Deadline, LedgerRow, Part, RawRow, Segment};
 use ahual_schemas::{At, Day};
 use ahual_transform::catalog::{Catalog, Moment};
@@ -60,7 +62,7 @@ struct EventSaid {
     attribute: Option<i64>,
 }
 
-const KINDS: [&str; 21] = [
+const KINDS: [&str; 26] = [
     "received",
     "registered",
     "assigned",
@@ -78,7 +80,12 @@ const KINDS: [&str; 21] = [
     "rejected",
     "withdrawn",
     "merged",
+    "split",
+    "disappeared",
+    "control_set",
+    "control_lifted",
     "feedback",
+    "flawed",
     "updated",
     "stage",
     "photographed",
@@ -137,6 +144,7 @@ impl Content {
                     part_id: said.part.map(|p| format!("part {p}")),
                     status: (said.kind == "stage").then(|| said.stage.to_owned()),
                     attributes: said.attribute.map(|a| format!("{{\"a\":{a}}}")),
+                    time_rule: said.attribute.map(|_| FIRST_OBSERVED.to_owned()),
                     ..base.clone()
                 }));
             } else {

@@ -14,30 +14,62 @@ use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::keeper::Keeper;
-use super::{Bag, linear, quantile};
+use super::{Bag, Board, header, incidence, linear, quantile, statistics};
 use crate::fold::Folded;
 use crate::functions;
 use crate::reading::MetricInfo;
 
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_str!(concat!("../../metrics/", $name, ".sql")))),*]
+    };
+}
+
 /// The metrics that ship with Ahual: name and SQL.
-const BUILT_IN: [(&str, &str); 13] = [
-    ("completion", include_str!("../../metrics/completion.sql")),
-    ("clearance", include_str!("../../metrics/clearance.sql")),
-    ("on_time", include_str!("../../metrics/on_time.sql")),
-    ("on_time_original", include_str!("../../metrics/on_time_original.sql")),
-    ("overdue_backlog", include_str!("../../metrics/overdue_backlog.sql")),
-    ("time_to_first_response", include_str!("../../metrics/time_to_first_response.sql")),
-    ("time_to_resolve", include_str!("../../metrics/time_to_resolve.sql")),
-    ("emergency_answer", include_str!("../../metrics/emergency_answer.sql")),
-    ("emergency_dispatch", include_str!("../../metrics/emergency_dispatch.sql")),
-    ("emergency_turnout", include_str!("../../metrics/emergency_turnout.sql")),
-    ("emergency_travel", include_str!("../../metrics/emergency_travel.sql")),
-    ("emergency_arrival", include_str!("../../metrics/emergency_arrival.sql")),
-    ("emergency_first_arrival", include_str!("../../metrics/emergency_first_arrival.sql")),
+const BUILT_IN: [(&str, &str); 39] = files![
+    "completion",
+    "clearance",
+    "on_time",
+    "on_time_original",
+    "extension",
+    "overdue_backlog",
+    "deadline_margin",
+    "deemed_refusal",
+    "time_to_first_response",
+    "time_to_resolve",
+    "time_to_first_close",
+    "net_time_to_resolve",
+    "reopen",
+    "transfers",
+    "bounces",
+    "custody",
+    "satisfaction",
+    "feedback_response",
+    "personal_control",
+    "social_reply",
+    "social_reply_time",
+    "social_activity",
+    "call_answered",
+    "call_in_time",
+    "call_abandoned",
+    "call_wait",
+    "queue_wait",
+    "queue_service",
+    "queue_no_show",
+    "queue_abandoned",
+    "queue_in_time",
+    "emergency_answer",
+    "emergency_dispatch",
+    "emergency_turnout",
+    "emergency_travel",
+    "emergency_arrival",
+    "emergency_first_arrival",
+    "emergency_in_norm",
+    "emergency_excluded",
 ];
 
 /// Stands in the SQL for the moment the figure is formed at.
-const AS_OF: &str = ":as_of";
+pub(super) const AS_OF: &str = ":as_of";
 
 /// Quantiles of durations: column, function, q.
 const QUANTILES: [(&str, &str, &str); 6] = [
@@ -88,6 +120,7 @@ pub enum MetricError {
 pub struct Metric {
     /// What catalogues say of it.
     pub info: MetricInfo,
+    matures_days: Option<i32>,
     sql: String,
 }
 
@@ -134,42 +167,11 @@ impl Subject {
 }
 
 impl Metric {
-    /// A metric from its SQL file: a header of comments (`-- title:`, `-- unit:`, then
-    /// the description) and one SELECT.
+    /// A metric from its SQL file: a header of comments (`-- title:`, `-- unit:`, perhaps
+    /// `-- matures:`, then the description) and one SELECT.
     pub fn parse(name: &str, text: &str) -> Result<Self, MetricError> {
-        let shape = |what: &str| MetricError::Shape { metric: name.to_owned(), what: what.to_owned() };
-        let mut title = None;
-        let mut unit = None;
-        let mut description = Vec::new();
-        let mut sql = Vec::new();
-        for line in text.lines() {
-            match line.strip_prefix("--") {
-                Some(comment) if sql.is_empty() => {
-                    let comment = comment.trim();
-                    if let Some(text) = comment.strip_prefix("title:") {
-                        title = Some(text.trim().to_owned());
-                    } else if let Some(text) = comment.strip_prefix("unit:") {
-                        unit = Some(text.trim().to_owned());
-                    } else {
-                        description.push(comment.to_owned());
-                    }
-                }
-                _ => {
-                    if !(sql.is_empty() && line.trim().is_empty()) {
-                        sql.push(line);
-                    }
-                }
-            }
-        }
-        Ok(Self {
-            info: MetricInfo {
-                name: name.to_owned(),
-                title: title.ok_or_else(|| shape("its header has no line '-- title: …'"))?,
-                unit: unit.ok_or_else(|| shape("its header has no line '-- unit: …'"))?,
-                description: description.join("\n").trim().to_owned(),
-            },
-            sql: sql.join("\n").trim().trim_end_matches(';').to_owned(),
-        })
+        let read = header::read(name, text)?;
+        Ok(Self { info: read.info, matures_days: read.matures_days, sql: read.sql })
     }
 
     /// Whether what *open* cases contribute depends on the moment of reading. What
@@ -181,6 +183,19 @@ impl Metric {
     /// Whether it measures durations.
     pub fn has_durations(&self) -> bool {
         self.sql.contains("duration_us")
+    }
+
+    /// The cells a figure may be formed from: those of days that have matured. A local day is
+    /// over at most two days after it began in UTC, whatever the zone.
+    fn matured(&self, cells: &str, as_of: Option<At>) -> String {
+        match self.matures_days {
+            None => cells.to_owned(),
+            Some(days) => format!(
+                "(SELECT * FROM {cells} WHERE CAST(day AS INT) <= CAST(CAST({} AS DATE) AS INT) - {}) AS matured",
+                moment(as_of),
+                days + 2
+            ),
+        }
     }
 
     /// Contributions, summed by cell: the dimensions, `duration_us`, `observed`, and the
@@ -210,7 +225,8 @@ impl Metric {
         format!(
             "SELECT case_id, source, body, category, territory, CAST(day AS DATE) AS day, \
              CAST(numerator AS BIGINT) AS numerator, CAST(denominator AS BIGINT) AS denominator{durations} \
-             FROM ({inner}) AS contribution"
+             FROM {}",
+            self.matured(&format!("({inner}) AS contribution"), as_of)
         )
     }
 
@@ -233,8 +249,9 @@ impl Metric {
         format!(
             "SELECT {select}CAST(coalesce(sum(numerator), 0) AS BIGINT) AS numerator, \
              CAST(coalesce(sum(denominator), 0) AS BIGINT) AS denominator, CAST(coalesce(sum(n), 0) AS BIGINT) AS n, \
-             {} AS as_of{durations} FROM {cells}{condition}{group}",
-            moment(as_of)
+             {} AS as_of{durations} FROM {}{condition}{group}",
+            moment(as_of),
+            self.matured(cells, as_of)
         )
     }
 }
@@ -275,7 +292,7 @@ pub fn kept_cells_sql(rows: &str, metric: &str) -> String {
 }
 
 /// SQL for a moment; now where none is given.
-fn moment(as_of: Option<At>) -> String {
+pub(super) fn moment(as_of: Option<At>) -> String {
     match as_of {
         Some(at) => format!("arrow_cast({}, 'Timestamp(Microsecond, Some(\"UTC\"))')", at.0),
         None => "arrow_cast(now(), 'Timestamp(Microsecond, Some(\"UTC\"))')".to_owned(),
@@ -286,6 +303,7 @@ fn moment(as_of: Option<At>) -> String {
 #[derive(Debug, Clone)]
 pub struct Metrics {
     metrics: Vec<Metric>,
+    boards: Vec<Board>,
     sealer: Sealer,
     /// Planned when something is first kept; one run at a time.
     keeper: Arc<OnceCell<Mutex<Keeper>>>,
@@ -296,7 +314,7 @@ impl Metrics {
     pub fn built_in(sealer: &Sealer) -> Result<Self, MetricError> {
         let mut metrics = BUILT_IN.iter().map(|(name, sql)| Metric::parse(name, sql)).collect::<Result<Vec<_>, _>>()?;
         metrics.sort_by(|a, b| a.info.name.cmp(&b.info.name));
-        Ok(Self { metrics, sealer: sealer.clone(), keeper: Arc::default() })
+        Ok(Self { metrics, boards: Board::built_in()?, sealer: sealer.clone(), keeper: Arc::default() })
     }
 
     /// The built-in metrics, and those of the `.sql` files in `folder`, each named after
@@ -324,7 +342,7 @@ impl Metrics {
                         .to_owned(),
                 ));
             }
-            if metrics.get(&name).is_some() {
+            if metrics.get(&name).is_some() || metrics.board_sql(&name, None).is_some() {
                 return Err(shape("there is a built-in metric of this name; rename the file".to_owned()));
             }
             let text = std::fs::read_to_string(&path).map_err(unreadable(&path))?;
@@ -366,6 +384,24 @@ impl Metrics {
         self.metrics.iter()
     }
 
+    /// A board's SQL at a moment, over `core.*` alone: the cells it names stand in it.
+    pub fn board_sql(&self, name: &str, as_of: Option<At>) -> Option<String> {
+        let board = self.boards.iter().find(|board| board.info.name == name)?;
+        let mut sql = board.sql(as_of);
+        for metric in &self.metrics {
+            let cells = format!("metrics.{}_cells", metric.info.name);
+            if sql.contains(&cells) {
+                sql = sql.replace(&cells, &format!("({}) AS {}_cells", metric.cells_sql(as_of), metric.info.name));
+            }
+        }
+        Some(sql)
+    }
+
+    /// Views formed at read, in order of name.
+    pub fn boards(&self) -> &[Board] {
+        &self.boards
+    }
+
     /// A metric by name.
     pub fn get(&self, name: &str) -> Option<&Metric> {
         self.metrics.iter().find(|m| m.info.name == name)
@@ -392,6 +428,8 @@ impl Metrics {
     pub fn register_functions(&self, session: &SessionContext) {
         functions::register(session, &self.sealer);
         quantile::register(session);
+        incidence::register(session);
+        statistics::register(session);
     }
 
     /// What `subject` contributes to the kept cells, `sign` times, added to `bag`: to

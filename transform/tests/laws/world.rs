@@ -92,6 +92,7 @@ pub(crate) fn row(record: &str, content: &str, delivery: &str, nth: i64) -> Even
         due_compare: None,
         basis: None,
         reason: None,
+        time_rule: None,
         parent_case_id: None,
         score: None,
         longitude: None,
