@@ -59,8 +59,8 @@ impl Endings {
 /// Registers `cumulative_incidence(duration_us, cause, n, of_cause, at_us)`: `cause` is how a
 /// duration ended, null where it was censored.
 pub fn register(session: &SessionContext) {
-    let arguments = vec![DataType::Int64, DataType::Utf8, DataType::Int64, DataType::Utf8, DataType::Int64];
-    let signature = Signature::exact(arguments, Volatility::Immutable);
+    // Text may come in any of its representations, which an exact signature would refuse.
+    let signature = Signature::any(5, Volatility::Immutable);
     session.register_udaf(AggregateUDF::from(Incidence { signature }));
 }
 
@@ -115,6 +115,10 @@ impl Accumulator for IncidenceState {
         let [duration, cause, n, of_cause, at] = values else {
             return Err(DataFusionError::Internal("cumulative_incidence takes five arguments".to_owned()));
         };
+        let number = |array: &ArrayRef| arrow::compute::cast(array, &DataType::Int64);
+        let text = |array: &ArrayRef| arrow::compute::cast(array, &DataType::Utf8);
+        let (duration, n, at) = (number(duration)?, number(n)?, number(at)?);
+        let (cause, of_cause) = (text(cause)?, text(of_cause)?);
         let (duration, n, at) =
             (duration.as_primitive::<Int64Type>(), n.as_primitive::<Int64Type>(), at.as_primitive::<Int64Type>());
         let (cause, of_cause) = (cause.as_string::<i32>(), of_cause.as_string::<i32>());
