@@ -51,21 +51,21 @@ SELECT
 FROM told
 
 UNION ALL
-SELECT _record, 'deadline_set', CASE WHEN due_at IS NOT NULL THEN filed_at END, modified_at, modified_at,
+SELECT _record, 'deadline_set', CASE WHEN due_at IS NOT NULL THEN filed_at END, modified_at, modified_at AS version,
        NULL, NULL, NULL, NULL, NULL, due_at, 'term of the service', NULL, NULL
 FROM told
 
 UNION ALL
-SELECT _record, 'assigned', filed_at, modified_at, modified_at,
+SELECT _record, 'assigned', filed_at, modified_at, modified_at AS version,
        CASE WHEN status = 'accepted' THEN NULL ELSE 'in_work' END, NULL, NULL, body, NULL, NULL, NULL, NULL, NULL
 FROM told
 
 UNION ALL
-SELECT _record, 'closed', result_at, modified_at, modified_at,
+SELECT _record, 'closed', result_at, modified_at, modified_at AS version,
        'ready', CASE result WHEN 'granted' THEN 'resolved' WHEN 'refused' THEN 'rejected' END, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM told
 
 UNION ALL
-SELECT _record, 'updated', issued_at, modified_at, modified_at,
+SELECT _record, 'updated', issued_at, modified_at, modified_at AS version,
        'issued', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM told

@@ -64,6 +64,6 @@ SELECT
 FROM sorted
 
 UNION ALL
-SELECT _record, 'withdrawn', CASE WHEN kind = 'posted' AND opens THEN said_at END, written_at, written_at, NULL, 'posted', 'own_post',
+SELECT _record, 'withdrawn', CASE WHEN kind = 'posted' AND opens THEN said_at END, written_at, written_at AS version, NULL, 'posted', 'own_post',
        NULL, NULL, NULL, NULL
 FROM sorted
