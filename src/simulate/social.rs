@@ -9,6 +9,8 @@ use super::dice::Dice;
 use super::faults::Faults;
 use super::region::{self, CALLING_HOURS, CATEGORIES, DISTRICTS, STREETS};
 
+/// All that an answer says that only asks to write privately.
+pub(crate) const MOVED: &str = "Жеке хабарлама жазыңыз";
 /// Numbers of messages count from here, so that they fit where they have to.
 pub(crate) const EPOCH: i64 = 1_700_000_000;
 const HOUR: i64 = 3600;
@@ -138,11 +140,8 @@ fn talk(dice: &mut Dice, district: usize, rank: i64, at: i64, scale: f64, faults
             let waited = (dice.spread(9.0 * HOUR as f64 * slowness, 0.8) as i64).clamp(300, 20 * DAY);
             let by = if dice.chance(0.3) { By::Speaker } else { By::Account };
             let moved = dice.chance(0.15);
-            let text = if moved {
-                "Жеке хабарлама жазыңыз"
-            } else {
-                "Тиісті қызметке тапсырылды, жөнделеді"
-            };
+            let text =
+                if moved { MOVED } else { "Тиісті қызметке тапсырылды, жөнделеді" };
             let answer = messages.len();
             messages.push(said(dice, rank, asked_at + waited, by, Some(comment), text.to_owned()));
             if dice.chance(0.3) {

@@ -637,7 +637,7 @@ async fn every_thread_of_telegram_is_told_with_its_answers() {
     assert_eq!(comments.len() as u64, truth["received"].as_u64().unwrap());
     let cases = doors.json("/_truth/cases?source=telegram").await;
     assert_eq!(cases.as_array().unwrap().len(), comments.len());
-    assert!(cases.as_array().unwrap().iter().any(|case| !case["answers"].as_array().unwrap().is_empty()));
+    assert!(cases.as_array().unwrap().iter().any(|case| !case["first_response_at"].is_null()));
 }
 
 #[tokio::test]

@@ -385,7 +385,9 @@ fn add_threads(account: &mut Account, talks: &[Talk], now: i64, deletions: bool)
     }
 }
 
+/// Threads of residents. Bots of Telegram are not told what was deleted.
 fn talk_cases(network: &str, talks: &[Talk], now: i64) -> Vec<Value> {
+    let telegram = network == "telegram";
     let mut cases = Vec::new();
     for talk in talks {
         let account = social::account(talk.district);
@@ -393,22 +395,28 @@ fn talk_cases(network: &str, talks: &[Talk], now: i64) -> Vec<Value> {
             if message.to != Some(0) || message.is_own() || message.at() > now {
                 continue;
             }
-            let case = match network {
-                "telegram" => format!("{}/{}", super::doors::telegram::channel(talk.district) - 1, message.id),
-                _ => format!("{}/{}/{}", super::doors::vk::wall(talk.district), talk.messages[0].id, message.id),
+            let case = if telegram {
+                format!("{}/{}", super::doors::telegram::channel(talk.district) - 1, message.id)
+            } else {
+                format!("{}/{}/{}", super::doors::vk::wall(talk.district), talk.messages[0].id, message.id)
             };
-            let answers =
-                talk.messages.iter().enumerate().filter(|(n, answer)| {
-                    *n > index && answer.is_own() && answer.stands(now) && talk.root(*n) == index
-                });
+            let answers: Vec<i64> = talk
+                .messages
+                .iter()
+                .enumerate()
+                .filter(|(n, answer)| *n > index && answer.is_own() && talk.root(*n) == index)
+                .filter(|(_, answer)| answer.at() <= now && (telegram || answer.stands(now)))
+                .filter(|(_, answer)| !answer.text(now).1.starts_with(social::MOVED))
+                .map(|(_, answer)| answer.at())
+                .collect();
             cases.push(json!({
                 "case": case,
                 "account": account.handle,
                 "body": account.body,
                 "territory": DISTRICTS[talk.district].kato,
                 "received_at": utc(message.at()),
-                "deleted_at": message.deleted_at.filter(|at| *at <= now).map(utc),
-                "answers": answers.map(|(_, answer)| utc(answer.at())).collect::<Vec<_>>(),
+                "first_response_at": answers.iter().min().map(|at| utc(*at)),
+                "deleted_at": message.deleted_at.filter(|at| *at <= now && !telegram).map(utc),
             }));
         }
     }
