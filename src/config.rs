@@ -69,6 +69,9 @@ pub struct Config {
     /// Source systems.
     #[serde(default, rename = "source")]
     pub sources: Vec<Source>,
+    /// Metrics besides the built-in ones.
+    #[serde(default)]
+    pub metrics: MetricsConfig,
     /// Where others read.
     #[serde(default)]
     pub sinks: Sinks,
@@ -155,6 +158,14 @@ impl Source {
     }
 }
 
+/// `[metrics]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// Folder of `.sql` files, each a metric named after its file.
+    pub folder: Option<PathBuf>,
+}
+
 /// `[sinks]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -216,6 +227,11 @@ impl Config {
         }
     }
 
+    /// Folder of the deployment's own metrics.
+    pub fn metrics_folder(&self) -> Option<PathBuf> {
+        self.metrics.folder.as_ref().map(|folder| self.base_dir.join(folder))
+    }
+
     fn check(&self, path: &Path) -> Result<(), ConfigError> {
         let mut problems = self.log.problems();
         if self.sources.is_empty() {
@@ -242,6 +258,9 @@ impl Config {
             if !sql.is_file() {
                 problems.push(format!("source {}: mapping.sql names {}, which is no file", source.name, sql.display()));
             }
+        }
+        if let Some(folder) = self.metrics_folder().filter(|folder| !folder.is_dir()) {
+            problems.push(format!("metrics.folder names {}, which is no folder", folder.display()));
         }
         problems.extend(self.sinks.http.iter().flat_map(HttpConfig::validate));
         problems.extend(self.sinks.postgres.iter().flat_map(PostgresConfig::validate));

@@ -52,6 +52,8 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(arguments) => commands::run::run(arguments).await?,
         Command::Query(arguments) => commands::query::run(arguments).await?,
+        Command::Explain(arguments) => commands::explain::explain(arguments).await?,
+        Command::Trace(arguments) => commands::explain::trace(arguments).await?,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ahual", &mut std::io::stdout());
         }

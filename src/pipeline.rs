@@ -38,9 +38,10 @@ pub struct PipelineSummary {
     pub records: u64,
 }
 
-/// Metrics of a deployment.
-pub fn metrics(sealer: &Sealer) -> anyhow::Result<Metrics> {
-    Metrics::built_in(sealer).context("reading the built-in metrics")
+/// Metrics of a deployment: the built-in ones and its own.
+pub async fn metrics(config: &Config) -> anyhow::Result<Metrics> {
+    let sealer = config.sealer()?;
+    Metrics::load(&sealer, config.metrics_folder().as_deref()).await.context("reading the metrics")
 }
 
 impl Pipeline {
@@ -67,7 +68,7 @@ impl Pipeline {
             log: Arc::clone(&log),
             data_dir: data_dir.to_owned(),
             mappings,
-            metrics: metrics(&sealer)?,
+            metrics: metrics(&config).await?,
             sealer: sealer.clone(),
             zone: config.deployment.time_zone,
             batch_records: config.deployment.batch_records,

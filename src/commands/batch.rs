@@ -100,7 +100,7 @@ fn lease(data: &Path, job: &'static str) -> anyhow::Result<File> {
 
 /// Forms the window's figures again from events and compares them with the published ones.
 async fn recompute(arguments: &Batch, config: &Config) -> anyhow::Result<(bool, Value)> {
-    let metrics = pipeline::metrics(&config.sealer()?)?;
+    let metrics = pipeline::metrics(&config).await?;
     let window = Some((day(arguments.window.from), day(arguments.window.to)));
     let zone = config.deployment.time_zone;
     let report = reconcile::reconcile(&arguments.deployment.data, &metrics, zone, window).await?;
@@ -171,7 +171,7 @@ fn start_at(source: &mut Source, window: Window) {
 /// A folder of the same window and epoch is left as it is.
 async fn export(arguments: &Batch, config: &Config) -> anyhow::Result<(bool, Value)> {
     let data = &arguments.deployment.data;
-    let metrics = pipeline::metrics(&config.sealer()?)?;
+    let metrics = pipeline::metrics(&config).await?;
     let catalog = Catalog::new(data, metrics.clone(), config.deployment.time_zone);
     let epoch = catalog.epoch()?;
     let Window { from, to } = arguments.window;
@@ -227,7 +227,8 @@ fn moment_text(at: At) -> String {
     chrono::DateTime::from_timestamp_micros(at.0).map(|t| t.to_rfc3339()).unwrap_or_default()
 }
 
-fn day(date: NaiveDate) -> Day {
+/// A day as tables hold it.
+pub(super) fn day(date: NaiveDate) -> Day {
     let days = date.signed_duration_since(NaiveDate::default()).num_days();
     Day(i32::try_from(days).unwrap_or_default())
 }

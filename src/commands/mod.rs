@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod dead_letters;
 pub mod doctor;
+pub mod explain;
 pub mod query;
 pub mod reconcile;
 pub mod run;
