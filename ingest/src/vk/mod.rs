@@ -13,27 +13,27 @@ mod config;
 mod position;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ahual_schemas::record::JSON;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use url::Url;
 
 pub use self::config::VkConfig;
 use self::position::{Ask, Branch, Comment, Position, Post};
+use self::wire::{Given, Listed, SaidComment, SaidPost, essence, given};
 use crate::accounts::{Account, Directory, Network};
 use crate::config::{ConfigError, LimitsConfig, setting};
 use crate::connector::{Connector, ConnectorError, Cursor, Description, Found, Item, Page, Refused, Replay};
-use crate::http::{Answer, AuthConfig, Fetcher, excerpt, said, web_page};
-use crate::identity::{Identity, Picked, pick};
+use crate::http::{AuthConfig, Fetcher};
+use crate::identity::Identity;
 use crate::rest::address;
 
 const SHAPE: u32 = 1;
@@ -43,68 +43,12 @@ pub(crate) const CALLS_A_MINUTE: u32 = 150;
 const DAY_S: i64 = 86_400;
 /// How often a wall or thread that shifted is begun anew within a cycle.
 const MOST_RESTARTS: u32 = 3;
-/// Members by which one reads whether somebody changed what was said. Likes, views and
-/// signed addresses of pictures change all the time and are no news.
-const ESSENCE: [&str; 7] = ["text", "date", "edited", "from_id", "deleted", "is_deleted", "reply_to_comment"];
-
 /// Reads walls.
 pub struct VkConnector {
     config: VkConfig,
     url: Url,
     fetcher: Fetcher,
     directory: Directory,
-}
-
-/// A post, as far as it must be understood.
-#[derive(Debug, Deserialize)]
-struct SaidPost {
-    id: i64,
-    #[serde(default)]
-    from_id: i64,
-    date: i64,
-    #[serde(default)]
-    is_pinned: u8,
-    comments: Option<Count>,
-}
-
-/// A comment, as far as it must be understood.
-#[derive(Debug, Deserialize)]
-struct SaidComment<'a> {
-    id: i64,
-    #[serde(default)]
-    from_id: i64,
-    #[serde(default)]
-    date: i64,
-    #[serde(borrow)]
-    thread: Option<Listed<'a>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Count {
-    #[serde(default)]
-    count: u64,
-}
-
-/// A list of VK: how many there are, and some of them.
-#[derive(Debug, Deserialize)]
-struct Listed<'a> {
-    #[serde(default)]
-    count: u64,
-    #[serde(borrow, default)]
-    items: Vec<&'a RawValue>,
-}
-
-/// What VK answers.
-#[derive(Deserialize)]
-struct Told<'a> {
-    #[serde(borrow)]
-    response: Option<Listed<'a>>,
-    error: Option<Failure>,
-}
-
-#[derive(Deserialize)]
-struct Failure {
-    error_code: i64,
 }
 
 /// A post or a comment.
@@ -116,13 +60,6 @@ struct Said<'a> {
     date: i64,
     from: i64,
     raw: &'a str,
-}
-
-/// What came of a question.
-enum Given<'a> {
-    List(Listed<'a>),
-    /// VK does not show this wall or post; its words.
-    Closed(String),
 }
 
 impl VkConnector {
@@ -185,44 +122,6 @@ impl VkConnector {
         query.append_pair("count", &count.to_string()).append_pair("v", &self.config.api_version);
         drop(query);
         url
-    }
-
-    fn given<'a>(answer: &'a Answer) -> Result<Given<'a>, ConnectorError> {
-        let unreadable = |found: String, expected| {
-            let what = answer.what.clone();
-            Err(ConnectorError::Unreadable { what, found, expected })
-        };
-        if let Some(page) = web_page(answer) {
-            return unreadable(page, "JSON");
-        }
-        let Ok(told) = serde_json::from_slice::<Told<'_>>(&answer.body) else {
-            return unreadable(excerpt(&answer.body), "whole JSON of VK");
-        };
-        let code = match (told.response, told.error) {
-            (Some(list), _) => return Ok(Given::List(list)),
-            (None, None) => return unreadable(excerpt(&answer.body), "a response of VK"),
-            (None, Some(failure)) => failure.error_code,
-        };
-        let words = std::str::from_utf8(&answer.body).ok().and_then(said).unwrap_or_else(|| format!("error {code}"));
-        let what = format!("{} (it says '{words}')", answer.what);
-        let busy = |seconds| ConnectorError::Busy {
-            what: what.clone(),
-            status: 200,
-            after: Some(Duration::from_secs(seconds)),
-        };
-        Err(match code {
-            // Too many a second; too many of one kind; too many a day.
-            6 => busy(1),
-            9 => busy(60),
-            29 => busy(1_800),
-            // The application is off, or its token is wrong, revoked or bound to another address.
-            2 | 3 | 4 | 5 | 7 | 8 | 27 | 28 | 1114 | 1116 => {
-                ConnectorError::Denied { what, status: 200, hint: "check vk.token and the rights of its application" }
-            }
-            // Access denied; page deleted or banned; content, profile, community or comments closed.
-            15 | 18 | 19 | 30 | 203 | 212 => return Ok(Given::Closed(words)),
-            _ => ConnectorError::Said { what: answer.what.clone(), said: words },
-        })
     }
 
     /// The account whose wall it is, on the day of `date`.
@@ -514,7 +413,7 @@ impl Connector for VkConnector {
             }
             Err(error) => return Err(error),
         };
-        let items = match (Self::given(&answer)?, ask) {
+        let items = match (given(&answer)?, ask) {
             (Given::Closed(words), ask) => Self::closed(&mut position, &ask, words),
             (Given::List(list), Ask::Comments(branch)) => self.take_comments(&mut position, branch, &list, count),
             (Given::List(list), ask) => self.take_wall(&mut position, ask, &list, count, now.timestamp()),
@@ -535,21 +434,6 @@ impl Connector for VkConnector {
             self.directory.unread(Network::Vk)
         )
     }
-}
-
-/// What somebody said, without what changes by itself.
-fn essence(raw: &str) -> String {
-    let names = ESSENCE.map(str::to_owned);
-    let Ok(found) = pick(raw.as_bytes(), &names) else { return raw.to_owned() };
-    let texts: Vec<String> = found
-        .into_iter()
-        .map(|picked| match picked {
-            Picked::Text(text) => format!("{}:{text}", text.len()),
-            Picked::Absent => "-".to_owned(),
-            Picked::Nested => "+".to_owned(),
-        })
-        .collect();
-    texts.concat()
 }
 
 fn aside(position: &Position, raw: &RawValue, reason: &str) -> Item {

@@ -5,6 +5,7 @@ use reqwest::header::HeaderMap;
 
 use super::*;
 use crate::config::{IntakeConfig, build};
+use crate::http::Answer;
 
 const DIRECTORY: &str = r#"
 version = "2026-03-01"
@@ -47,7 +48,7 @@ type Record = (String, String, serde_json::Value);
 fn give(door: &VkConnector, position: &mut Position, body: &str) -> Vec<Record> {
     let told = answer(body);
     let ask = position.plan.pop().unwrap();
-    let Given::List(list) = VkConnector::given(&told).unwrap() else { panic!("closed") };
+    let Given::List(list) = given(&told).unwrap() else { panic!("closed") };
     let items = match ask {
         Ask::Comments(branch) => door.take_comments(position, branch, &list, 100),
         ask => door.take_wall(position, ask, &list, 100, NOW_S),
@@ -179,7 +180,7 @@ fn a_page_that_does_not_join_the_one_before_is_read_anew() {
     let two = |position: &mut Position, body: &str| {
         let told = answer(body);
         let Some(Ask::Comments(branch)) = position.plan.pop() else { panic!("no comments asked for") };
-        let Given::List(list) = VkConnector::given(&told).unwrap() else { panic!("closed") };
+        let Given::List(list) = given(&told).unwrap() else { panic!("closed") };
         door.take_comments(position, branch, &list, 2)
     };
     assert_eq!(two(&mut position, &page(&[31, 32])).len(), 2);
@@ -202,8 +203,7 @@ fn errors_under_http_200_are_taken_as_vk_means_them() {
         let body = format!(
             r#"{{"error":{{"error_code":{code},"error_msg":"invented words","request_params":[{{"key":"v","value":"5.199"}}]}}}}"#
         );
-        VkConnector::given(&answer(&body))
-            .map(|given| matches!(given, Given::Closed(words) if words.contains("invented words")))
+        given(&answer(&body)).map(|given| matches!(given, Given::Closed(words) if words.contains("invented words")))
     };
     let wait = |code| match told(code).unwrap_err() {
         ConnectorError::Busy { after, what, .. } => {
@@ -216,7 +216,7 @@ fn errors_under_http_200_are_taken_as_vk_means_them() {
     assert!(matches!(told(5), Err(ConnectorError::Denied { .. })));
     assert!(matches!(told(15), Ok(true)), "a closed wall stops no other");
     assert!(matches!(told(10), Err(ConnectorError::Said { .. })));
-    assert!(VkConnector::given(&answer("{}")).is_err(), "no response is no empty wall");
+    assert!(given(&answer("{}")).is_err(), "no response is no empty wall");
 }
 
 #[test]
