@@ -19,6 +19,12 @@ pub struct Cli {
 pub enum Command {
     /// Run every stage in one process, until stopped or drained.
     Run(Run),
+    /// Run the sources alone: doors to log (Kafka).
+    Ingest(Run),
+    /// Run the job alone: log (Kafka) to lake.
+    Transform(Run),
+    /// Serve what the lake holds, over HTTP and Postgres.
+    Serve(Deployment),
     /// Ask one question in SQL.
     Query(Query),
     /// Name the cases behind a figure, and the query that gives them.
@@ -53,13 +59,13 @@ pub struct Deployment {
     pub data: PathBuf,
 }
 
-/// `ahual run`.
+/// `ahual run`, and each of its stages that drains.
 #[derive(Debug, Args)]
 pub struct Run {
     /// Which deployment.
     #[command(flatten)]
     pub deployment: Deployment,
-    /// End when every source is drained and everything is folded.
+    /// End when everything is done: sources drained, records folded.
     #[arg(long)]
     pub until_idle: bool,
 }

@@ -339,6 +339,6 @@ mod tests {
         assert!(refused("a personal profile that has not consented", " ").contains("must say why"));
         assert!(refused("valid_to = \"2026-01-01\"", "valid_to = \"2023-01-01\"").contains("after valid_from"));
         assert!(refused("network = \"vk\"", "network = \"vkk\"").contains("line 4: "));
-        assert!(refused("handle = \"invented_before\"", "hande = \"x\"").contains("line 5"));
+        assert!(refused("handle = \"invented_before\"", "nick = \"x\"").contains("line 5"));
     }
 }

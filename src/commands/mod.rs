@@ -1,5 +1,6 @@
 //! One module a command.
 
+pub mod backfill;
 pub mod batch;
 pub mod dead_letters;
 pub mod doctor;
@@ -8,3 +9,4 @@ pub mod query;
 pub mod reconcile;
 pub mod run;
 pub mod simulate;
+pub mod stage;

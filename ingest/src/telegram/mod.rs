@@ -35,6 +35,7 @@ use crate::connector::{Connector, ConnectorError, Cursor, Description, Found, It
 use crate::http::{Answer, Fetcher, excerpt, said, web_page};
 use crate::identity::Identity;
 use crate::rest::address;
+use crate::secret::reveal;
 
 const SHAPE: u32 = 1;
 /// What is asked for; the server remembers it for the bot.
@@ -92,7 +93,7 @@ impl TelegramConnector {
             return Err(wrong("forget_after_h", "must be from 1 to 168: after a week the server begins anew"));
         }
         let token =
-            config.token.resolve(base_dir).map_err(|source| ConfigError::Secret { name: name.to_owned(), source })?;
+            reveal(&config.token, base_dir).map_err(|source| ConfigError::Secret { name: name.to_owned(), source })?;
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '_' | '-');
         if !token.expose_secret().chars().all(plain) {
             return Err(wrong("token", "refers to a secret that is no token of a bot (digits, ':', letters)"));
