@@ -3,10 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
+use ahual_ingest::egov::EgovConfig;
 use ahual_ingest::files::FilesConfig;
 use ahual_ingest::log::{KafkaConfig, LogConfig, LogKind};
 use ahual_ingest::open311::Open311Config;
 use ahual_ingest::rest::RestConfig;
+use ahual_ingest::telegram::TelegramConfig;
+use ahual_ingest::vk::VkConfig;
 use ahual_ingest::{IdentityConfig, IntakeConfig, LimitsConfig};
 use ahual_schemas::sealing::Sealer;
 use ahual_schemas::secret::{SecretError, SecretRef};
@@ -129,6 +132,12 @@ pub struct Source {
     pub rest: Option<RestConfig>,
     /// A GeoReport v2 endpoint.
     pub open311: Option<Open311Config>,
+    /// A data set of the open data portal.
+    pub egov: Option<EgovConfig>,
+    /// What a Telegram bot hears.
+    pub telegram: Option<TelegramConfig>,
+    /// Walls of VK communities.
+    pub vk: Option<VkConfig>,
     /// How its records become events.
     pub mapping: MappingConfig,
 }
@@ -142,6 +151,9 @@ impl Source {
             files: self.files.clone(),
             rest: self.rest.clone(),
             open311: self.open311.clone(),
+            egov: self.egov.clone(),
+            telegram: self.telegram.clone(),
+            vk: self.vk.clone(),
         }
     }
 }

@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::accounts::DirectoryError;
 use crate::connector::Connector;
+use crate::egov::{EgovConfig, EgovConnector};
 use crate::files::{FilesConfig, FilesConnector};
 use crate::identity::{Identity, IdentityConfig, IdentityError};
 use crate::open311::{Open311Config, Open311Connector};
 use crate::rest::{RestConfig, RestConnector};
 use crate::secret::SecretError;
+use crate::telegram::{TelegramConfig, TelegramConnector};
+use crate::vk::{VkConfig, VkConnector};
 
 /// What is wrong with the configuration of a source.
 #[derive(Debug, thiserror::Error)]
@@ -22,12 +26,14 @@ pub enum ConfigError {
     )]
     Name(String),
     /// Not exactly one connector.
-    #[error("source {name} names {count} connectors; it needs exactly one of the tables files, rest, open311")]
+    #[error("source {name} names {count} connectors; it needs exactly one of the tables {tables}")]
     Connectors {
         /// Source.
         name: String,
         /// How many it names.
         count: usize,
+        /// The tables there are.
+        tables: String,
     },
     /// How records are named is not said right.
     #[error("source {name}")]
@@ -46,6 +52,15 @@ pub enum ConfigError {
         /// What is wrong.
         #[source]
         source: SecretError,
+    },
+    /// The directory of accounts cannot be used.
+    #[error("source {name}")]
+    Accounts {
+        /// Source.
+        name: String,
+        /// What is wrong.
+        #[source]
+        source: DirectoryError,
     },
     /// A setting is wrong.
     #[error("source {name}: {key} {what}")]
@@ -81,6 +96,26 @@ pub struct IntakeConfig {
     pub rest: Option<RestConfig>,
     /// A GeoReport v2 endpoint.
     pub open311: Option<Open311Config>,
+    /// A data set of the open data portal.
+    pub egov: Option<EgovConfig>,
+    /// What a Telegram bot hears.
+    pub telegram: Option<TelegramConfig>,
+    /// Walls of VK communities.
+    pub vk: Option<VkConfig>,
+}
+
+impl IntakeConfig {
+    /// The connectors there are and whether each is named.
+    fn named(&self) -> [(&'static str, bool); 6] {
+        [
+            ("files", self.files.is_some()),
+            ("rest", self.rest.is_some()),
+            ("open311", self.open311.is_some()),
+            ("egov", self.egov.is_some()),
+            ("telegram", self.telegram.is_some()),
+            ("vk", self.vk.is_some()),
+        ]
+    }
 }
 
 /// `[source.limits]`: what the runner keeps to.
@@ -196,15 +231,23 @@ pub fn build(name: &str, intake: IntakeConfig, base_dir: &Path) -> Result<Door, 
     if !named_well {
         return Err(ConfigError::Name(name.to_owned()));
     }
-    let count = usize::from(intake.files.is_some())
-        + usize::from(intake.rest.is_some())
-        + usize::from(intake.open311.is_some());
+    let known = intake.named();
+    let wrong_count = |count| {
+        let tables = known.map(|(table, _)| table).join(", ");
+        ConfigError::Connectors { name: name.to_owned(), count, tables }
+    };
+    let count = known.iter().filter(|(_, named)| *named).count();
     if count != 1 {
-        return Err(ConfigError::Connectors { name: name.to_owned(), count });
+        return Err(wrong_count(count));
     }
     intake.limits.check(name)?;
     let wrong = |source| ConfigError::Identity { name: name.to_owned(), source };
+    let names_itself = intake.telegram.is_some() || intake.vk.is_some();
     let identity = match &intake.identity {
+        Some(_) if names_itself => {
+            return Err(setting(name, "identity", "is fixed by the protocol of this connector; leave it out"));
+        }
+        None if names_itself => crate::accounts::record_identity(),
         Some(config) => Identity::new(config).map_err(wrong)?,
         None if intake.open311.is_some() => crate::open311::request_identity(),
         None => return Err(wrong(IdentityError::Ways(0))),
@@ -213,15 +256,27 @@ pub fn build(name: &str, intake: IntakeConfig, base_dir: &Path) -> Result<Door, 
         return Err(wrong(IdentityError::NoRows));
     }
     let identity = Arc::new(identity);
-    let limits = intake.limits;
+    let mut limits = intake.limits;
+    if intake.egov.is_some() {
+        limits.rate_limit_per_minute.get_or_insert(crate::egov::CALLS_A_MINUTE);
+    }
+    if intake.vk.is_some() {
+        limits.rate_limit_per_minute.get_or_insert(crate::vk::CALLS_A_MINUTE);
+    }
     let connector: Box<dyn Connector> = if let Some(config) = intake.files {
         Box::new(FilesConnector::new(name, config, base_dir, Arc::clone(&identity))?)
     } else if let Some(config) = intake.rest {
         Box::new(RestConnector::new(name, config, base_dir, Arc::clone(&identity), &limits)?)
     } else if let Some(config) = intake.open311 {
         Box::new(Open311Connector::new(name, config, base_dir, Arc::clone(&identity), &limits)?)
+    } else if let Some(config) = intake.egov {
+        Box::new(EgovConnector::new(name, config, base_dir, Arc::clone(&identity), &limits)?)
+    } else if let Some(config) = intake.telegram {
+        Box::new(TelegramConnector::new(name, config, base_dir, &limits)?)
+    } else if let Some(config) = intake.vk {
+        Box::new(VkConnector::new(name, config, base_dir, &limits)?)
     } else {
-        return Err(ConfigError::Connectors { name: name.to_owned(), count });
+        return Err(wrong_count(count));
     };
     Ok(Door { name: name.to_owned(), connector, identity, limits })
 }

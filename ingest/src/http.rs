@@ -16,7 +16,7 @@ use url::Url;
 
 use crate::config::{ConfigError, LimitsConfig, setting};
 use crate::connector::ConnectorError;
-use crate::identity::{Picked, pick};
+use crate::identity::{Identity, Picked, pick};
 use crate::secret::{SecretRef, reveal};
 
 /// Retry-After beyond this is cut: a slip of a server must not silence a source for days.
@@ -121,6 +121,12 @@ impl Fetcher {
         Ok(Self { client, headers, query, secret: known, max_body_bytes, busy_statuses: busy_statuses.to_vec() })
     }
 
+    /// A fetcher for addresses that hold `secret` themselves; see [`Self::get_at`].
+    pub(crate) fn keeping(mut self, secret: SecretString) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
     /// Asks for `url` and reads the answer up to the cap.
     pub(crate) async fn get(
         &self,
@@ -128,12 +134,22 @@ impl Fetcher {
         accept: &'static str,
         now: DateTime<Utc>,
     ) -> Result<Answer, ConnectorError> {
-        let what = format!("GET {url}");
         let mut full = url.clone();
         if let Some((parameter, secret)) = &self.query {
             full.query_pairs_mut().append_pair(parameter, secret.expose_secret());
         }
-        let request = self.client.get(full).headers(self.headers.clone()).header(ACCEPT, accept);
+        self.get_at(full, format!("GET {url}"), accept, now).await
+    }
+
+    /// Asks for `url`, which messages call `what`, and reads the answer up to the cap.
+    pub(crate) async fn get_at(
+        &self,
+        url: Url,
+        what: String,
+        accept: &'static str,
+        now: DateTime<Utc>,
+    ) -> Result<Answer, ConnectorError> {
+        let request = self.client.get(url).headers(self.headers.clone()).header(ACCEPT, accept);
         let mut response = request.send().await.map_err(|e| broken(&what, e))?;
         let status = response.status();
         if !status.is_success() {
@@ -278,7 +294,7 @@ pub(crate) fn said(json: &str) -> Option<String> {
         let words: Option<Vec<String>> = parts.iter().take(3).map(|part| said(part.get())).collect();
         return words.filter(|words| !words.is_empty()).map(|words| words.join("; "));
     }
-    const WORDS: [&str; 18] = [
+    const WORDS: [&str; 19] = [
         "code",
         "error",
         "errors",
@@ -297,6 +313,7 @@ pub(crate) fn said(json: &str) -> Option<String> {
         "path",
         "request_id",
         "trace_id",
+        "parameters",
     ];
     let members: BTreeMap<String, &RawValue> = serde_json::from_str(json).ok()?;
     let is_error = members.keys().all(|key| WORDS.contains(&key.as_str()))
@@ -313,6 +330,7 @@ pub(crate) fn said(json: &str) -> Option<String> {
         "message",
         "error.message",
         "error.error_msg",
+        "error.reason",
         "description",
         "error.description",
         "error_description",
@@ -327,6 +345,32 @@ pub(crate) fn said(json: &str) -> Option<String> {
     words.extend(members.get("errors").and_then(|errors| said(errors.get())));
     let text = if words.is_empty() { "an error without words".to_owned() } else { words.join(" ") };
     Some(text[..text.floor_char_boundary(300)].to_owned())
+}
+
+/// The records of an answer whose array they are. An array of errors looks like records
+/// that are all without an id.
+pub(crate) fn records_of<'a>(
+    answer: &Answer,
+    array: &'a RawValue,
+    identity: &Identity,
+) -> Result<Vec<&'a RawValue>, ConnectorError> {
+    let what = || answer.what.clone();
+    let records: Vec<&RawValue> = serde_json::from_str(array.get()).map_err(|_| ConnectorError::Unreadable {
+        what: what(),
+        found: excerpt(&answer.body),
+        expected: "an array of records",
+    })?;
+    let errors: Option<Vec<String>> = records
+        .iter()
+        .map(|raw| {
+            let nameless = identity.column_id(raw.get().as_bytes()).is_none();
+            said(raw.get()).filter(|_| nameless)
+        })
+        .collect();
+    match errors {
+        Some(errors) if !errors.is_empty() => Err(ConnectorError::Said { what: what(), said: errors.join("; ") }),
+        _ => Ok(records),
+    }
 }
 
 #[cfg(test)]

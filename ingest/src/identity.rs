@@ -54,6 +54,7 @@ enum Way {
     Columns(Vec<String>),
     Content,
     Row,
+    Given(Named),
 }
 
 /// A record's names.
@@ -94,6 +95,12 @@ impl Identity {
         Self { way: Way::Columns(owned(columns)), case_key: owned(case_key), prefix }
     }
 
+    /// The names of one record, found by its connector: for protocols whose names lie in
+    /// no fixed place of a record, or not in the record at all.
+    pub fn given(record_id: String, case_key: String) -> Self {
+        Self { way: Way::Given(Named { record_id, case_key }), case_key: Vec::new(), prefix: "" }
+    }
+
     /// Whether exact repeats within a file need an occurrence number.
     pub fn counts_occurrences(&self) -> bool {
         self.way == Way::Content
@@ -110,6 +117,8 @@ impl Identity {
             Way::Columns(_) => "columns",
             Way::Content => "content",
             Way::Row => "row",
+            // What the protocol names is a matter of its own columns.
+            Way::Given(_) => "columns",
         }
     }
 
@@ -117,7 +126,7 @@ impl Identity {
     pub fn needed_columns(&self) -> impl Iterator<Item = &str> {
         let columns: &[String] = match &self.way {
             Way::Columns(columns) => columns,
-            Way::Content | Way::Row => &[],
+            Way::Content | Way::Row | Way::Given(_) => &[],
         };
         columns.iter().chain(&self.case_key).map(String::as_str)
     }
@@ -129,6 +138,7 @@ impl Identity {
             Way::Columns(columns) => self.joined(&found.payload, columns, "id")?,
             Way::Content => format!("{}~{}", sealer.content_id(&found.payload), found.occurrence),
             Way::Row => found.place.clone().ok_or("no id: the record has no row")?,
+            Way::Given(named) => return Ok(named.clone()),
         };
         let record_id = format!("{}{record_id}", self.prefix);
         let case_key = if self.case_key.is_empty() {
@@ -143,7 +153,7 @@ impl Identity {
     pub(crate) fn column_id(&self, payload: &[u8]) -> Option<String> {
         match &self.way {
             Way::Columns(columns) => self.joined(payload, columns, "id").ok().map(|id| format!("{}{id}", self.prefix)),
-            Way::Content | Way::Row => None,
+            Way::Content | Way::Row | Way::Given(_) => None,
         }
     }
 

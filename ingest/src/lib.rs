@@ -7,9 +7,11 @@
 //! The law of this crate: a cursor is saved only after every record of its page is
 //! durable in the log, or set aside with its bytes and the reason.
 
+pub mod accounts;
 pub mod clock;
 pub mod config;
 pub mod connector;
+pub mod egov;
 pub mod files;
 pub(crate) mod http;
 pub mod identity;
@@ -20,6 +22,9 @@ pub mod runner;
 pub mod secret;
 pub(crate) mod seen;
 pub mod state;
+pub mod telegram;
+pub(crate) mod times;
+pub mod vk;
 
 pub use config::{ConfigError, Door, IntakeConfig, LimitsConfig, build};
 pub use connector::{Connector, ConnectorError, Cursor, Found, Item, Page, Refused};

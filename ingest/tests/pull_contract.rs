@@ -8,9 +8,12 @@ use std::time::Duration;
 use ahual_ingest::{CursorStore, Item, Mode, RunError, Runner, build};
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
+use pull::egov::Egov;
 use pull::memory_log::Refusal;
 use pull::server::{Server, Told};
 use pull::sources::{Files, Open311, Rec, Rest, Source, rec};
+use pull::telegram::Telegram;
+use pull::vk::Vk;
 use pull::{Deployment, NAME, chain};
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +36,18 @@ macro_rules! for_every_connector {
             use super::*;
             $(#[tokio::test] async fn $case() { super::$case(&Open311::start("xml").await).await; })*
         }
+        mod egov {
+            use super::*;
+            $(#[tokio::test] async fn $case() { super::$case(&Egov::start().await).await; })*
+        }
+        mod telegram {
+            use super::*;
+            $(#[tokio::test] async fn $case() { super::$case(&Telegram::start().await).await; })*
+        }
+        mod vk {
+            use super::*;
+            $(#[tokio::test] async fn $case() { super::$case(&Vk::start().await).await; })*
+        }
     };
 }
 
@@ -50,6 +65,18 @@ macro_rules! for_every_http_connector {
         mod open311_xml_http {
             use super::*;
             $(#[tokio::test] async fn $case() { super::$case(&Open311::start("xml").await).await; })*
+        }
+        mod egov_http {
+            use super::*;
+            $(#[tokio::test] async fn $case() { super::$case(&Egov::start().await).await; })*
+        }
+        mod telegram_http {
+            use super::*;
+            $(#[tokio::test] async fn $case() { super::$case(&Telegram::start().await).await; })*
+        }
+        mod vk_http {
+            use super::*;
+            $(#[tokio::test] async fn $case() { super::$case(&Vk::start().await).await; })*
         }
     };
 }
@@ -96,8 +123,7 @@ async fn gives_the_first_page_and_goes_on_until_drained(source: &dyn Source) {
     let stored = deployment.records();
     let (_, payload) = stored.iter().find(|(id, _)| id == "0003").unwrap();
     let payload: serde_json::Value = serde_json::from_str(payload).unwrap();
-    assert_eq!(payload["service_request_id"], "0003", "leading zeros stay");
-    assert_eq!(payload["status"], "closed");
+    assert_eq!(source.told(&payload), ("0003".to_owned(), "closed".to_owned()), "leading zeros stay");
 }
 
 async fn resumes_from_its_cursor_and_loses_nothing(source: &dyn Source) {
@@ -112,7 +138,7 @@ async fn resumes_from_its_cursor_and_loses_nothing(source: &dyn Source) {
         for item in page.items {
             let Item::Record(found) = item else { panic!("nothing is to be set aside") };
             let payload: serde_json::Value = serde_json::from_slice(&found.payload).unwrap();
-            ids.push(payload["service_request_id"].as_str().unwrap().to_owned());
+            ids.push(source.told(&payload).0);
         }
         cursor = Some(page.cursor);
         if !page.more {
@@ -236,15 +262,7 @@ async fn surfaces_a_web_page_with_status_200(source: &dyn Source) {
 }
 
 async fn surfaces_an_error_array_with_status_200(source: &dyn Source) {
-    let json = r#"[{"code":"403","description":"unknown jurisdiction"}]"#;
-    let xml = "<errors><error><code>403</code><description>unknown jurisdiction</description></error></errors>";
-    let is_xml = source.intake().open311.is_some_and(|config| config.format == ahual_ingest::open311::Wire::Xml);
-    let is_rest = source.intake().rest.is_some();
-    let body = match (is_xml, is_rest) {
-        (true, _) => xml.to_owned(),
-        (_, true) => format!(r#"{{"data":{{"items":{json}}}}}"#),
-        _ => json.to_owned(),
-    };
+    let body = source.error_body();
     source.server().unwrap().fail_with((0..6).map(|_| Told::json(body.clone())));
     let deployment = Deployment::new();
     let error = deployment.run(source).await.unwrap_err();
@@ -304,6 +322,110 @@ async fn an_oversized_page_is_set_aside_with_its_first_bytes_and_stepped_past() 
     let (reason, bytes) = deployment.dead().remove(0);
     assert!(reason.contains("over the cap of 65536 bytes"), "{reason}");
     assert_eq!(bytes, vec![b'['; 65_536]);
+}
+
+#[tokio::test]
+async fn the_portal_that_is_overloaded_says_403_and_is_asked_again() {
+    let source = Egov::start().await;
+    source.hold(&five());
+    let overload = Told { status: 403, ..Told::json("{\"error\":\"Forbidden\"}") };
+    source.server().unwrap().fail_with([overload.clone(), overload]);
+    let deployment = Deployment::new();
+    deployment.run(&source).await.unwrap();
+    assert_eq!(deployment.ids(), FIVE, "the first row of a page is not passed over");
+    assert!(deployment.clock.waits().iter().filter(|wait| **wait >= Duration::from_secs(1)).count() == 2);
+
+    let wrong_key = Told { status: 403, ..Told::json("{\"error\":\"unknown apiKey w0rd-of-the-token\"}") };
+    source.server().unwrap().fail_with([wrong_key]);
+    let error = deployment.run(&source).await.unwrap_err();
+    assert!(matches!(error, RunError::Stopped { .. }), "{error:?}");
+    assert!(chain(&error).contains("egov.key") && !chain(&error).contains("w0rd"), "{}", chain(&error));
+}
+
+#[tokio::test]
+async fn nothing_is_confirmed_to_telegram_that_is_not_durable() {
+    let source = Telegram::start().await;
+    source.hold(&five());
+    let deployment = Deployment::new();
+    deployment.log.refuse(&[Refusal::Broken]);
+    deployment.run(&source).await.unwrap_err();
+    deployment.run(&source).await.unwrap();
+    let offsets: Vec<Option<String>> =
+        source.server().unwrap().asked().into_iter().map(|asked| asked.query.get("offset").cloned()).collect();
+    let number = |offset: i64| Some(offset.to_string());
+    assert_eq!(offsets, [None, None, number(503), number(505)], "the refused page is asked for without confirming");
+    assert_eq!(deployment.ids(), FIVE);
+}
+
+#[tokio::test]
+async fn numbers_that_begin_anew_after_a_long_silence_lose_nothing() {
+    let source = Telegram::start().await;
+    source.hold(&five()[..3]);
+    let deployment = Deployment::new();
+    deployment.run(&source).await.unwrap();
+    deployment.run(&source).await.unwrap();
+    deployment.clock.pass(Duration::from_secs(8 * 86_400));
+    source.number_from(17);
+    source.hold(&five());
+    deployment.run(&source).await.unwrap();
+    assert_eq!(deployment.ids(), FIVE);
+}
+
+#[tokio::test]
+async fn a_second_reader_of_a_bot_stops_the_source_and_is_named() {
+    let source = Telegram::start().await;
+    source.hold(&five());
+    let said = r#"{"ok":false,"error_code":409,"description":"Conflict: terminated by other getUpdates request"}"#;
+    source.server().unwrap().fail_with([Told { status: 409, ..Told::json(said) }]);
+    let deployment = Deployment::new();
+    let error = deployment.run(&source).await.unwrap_err();
+    assert!(matches!(error, RunError::Stopped { .. }), "{error:?}");
+    let told = chain(&error);
+    assert!(told.contains("other getUpdates request") && told.contains("only one may read a bot"), "{told}");
+    assert!(!told.contains("w0rd"), "{told}");
+    assert_eq!(deployment.state.load(NAME).unwrap(), None);
+}
+
+#[tokio::test]
+async fn vk_says_too_many_and_a_bad_token_with_http_200() {
+    let source = Vk::start().await;
+    source.hold(&five());
+    let error = |code: u32, words: &str| {
+        Told::json(format!(r#"{{"error":{{"error_code":{code},"error_msg":"{words}","request_params":[]}}}}"#))
+    };
+    source.server().unwrap().fail_with([error(6, "Too many requests per second")]);
+    let deployment = Deployment::new();
+    deployment.run(&source).await.unwrap();
+    assert_eq!(deployment.ids(), FIVE);
+    assert_eq!(deployment.clock.waits().len(), 1);
+
+    source.server().unwrap().fail_with([error(5, "User authorization failed: invalid access_token (4).")]);
+    let stopped = deployment.run(&source).await.unwrap_err();
+    assert!(matches!(stopped, RunError::Stopped { .. }), "{stopped:?}");
+    assert!(chain(&stopped).contains("invalid access_token") && chain(&stopped).contains("vk.token"));
+
+    source.server().unwrap().fail_with([error(15, "Access denied: wall is disabled")]);
+    let summary = deployment.run(&source).await.unwrap();
+    assert_eq!((summary.records, summary.set_aside), (0, 1), "one closed wall is told once and stops nothing");
+    source.server().unwrap().fail_with([error(15, "Access denied: wall is disabled")]);
+    assert_eq!(deployment.run(&source).await.unwrap().set_aside, 0);
+}
+
+#[tokio::test]
+async fn a_post_that_is_gone_from_a_wall_leaves_a_tombstone() {
+    let source = Vk::start().await;
+    source.hold(&five());
+    let deployment = Deployment::new();
+    deployment.run(&source).await.unwrap();
+    let mut left = five();
+    left.remove(2);
+    source.hold(&left);
+    let summary = deployment.run(&source).await.unwrap();
+    assert_eq!(summary.records, 1);
+    let (id, payload) = deployment.records().into_iter().find(|(_, text)| text.contains("\"deleted\":true")).unwrap();
+    assert_eq!(id, "0003");
+    assert!(payload.contains(r#""from_id":17"#), "{payload}");
+    assert_eq!(deployment.run(&source).await.unwrap().records, 0, "it is told once");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! `ahual simulate`: the region in small. Four doors over real HTTP tell one seeded
+//! `ahual simulate`: the region in small. Doors over real HTTP tell one seeded
 //! story, with faults on demand, and a hidden ledger (`/_truth`) says what was truly
 //! told, so that figures made from the doors can be checked.
 //!
@@ -8,17 +8,22 @@
 //! | 112 | `/112/incidents?since_id&limit` | a cursor over rows of units |
 //! | tasks | `/tasks?offset&limit` | `Link: …; rel="next"` |
 //! | Open311 | `/open311/v2/…` | GeoReport v2, XML and JSON, a cap on every answer |
+//! | egov | `/api/v4/{dataset}/{version}?apiKey&source` | an Elasticsearch query, zone-less local times, 35 calls a minute |
+//! | telegram | `/bot{token}/getUpdates?offset&limit` | asking on forgets what came before; a day's memory |
+//! | vk | `/method/wall.get`, `/method/wall.getComments` | errors under HTTP 200, shifting offsets, silent deletions |
 //!
 //! The same seed, start and instant give the same bytes. Names, phones and numbers of
 //! persons are invented and look it.
 
 mod clock;
 mod dice;
+mod document;
 mod doors;
 mod faults;
 mod incident;
 mod problem;
 mod region;
+mod social;
 mod task;
 mod truth;
 pub(crate) mod world;
@@ -26,9 +31,10 @@ pub(crate) mod world;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Days, Utc};
 use serde::{Deserialize, Serialize};
@@ -66,15 +72,20 @@ pub(crate) struct Options {
     /// Whole days of the story before `start`
     #[arg(long, value_name = "DAYS", default_value_t = 30)]
     pub history_days: u32,
-    /// Size: 1 is about 550 contacts of 109, 900 incidents, 60 tasks and 70 reports a day
+    /// Size: 1 is about 550 contacts of 109, 900 incidents, 60 tasks, 70 reports and 60
+    /// documents a day
     #[arg(long, default_value_t = 1.0)]
     pub scale: f64,
-    /// Bearer token the 109 door asks for
+    /// Token that doors ask for: the bearer token of 109, the key of the open data
+    /// portal, `1:` and it that of the Telegram bot
     #[arg(long, env = "AHUAL_SIM_TOKEN", default_value = "simulated", hide_env_values = true)]
     pub token: String,
     /// Most requests one Open311 answer holds
     #[arg(long, value_name = "REQUESTS", default_value_t = 200)]
     pub open311_cap: usize,
+    /// Hours for which Telegram keeps what a bot has not confirmed
+    #[arg(long, value_name = "HOURS", default_value_t = 24)]
+    pub telegram_kept_hours: u32,
     /// What goes wrong
     #[command(flatten)]
     pub faults: Faults,
@@ -93,6 +104,7 @@ impl Default for Options {
             scale: 1.0,
             token: "simulated".to_owned(),
             open311_cap: 200,
+            telegram_kept_hours: 24,
             faults: Faults::default(),
         }
     }
@@ -143,6 +155,9 @@ pub(crate) struct Simulation {
     clock: Clock,
     world: RwLock<World>,
     asked: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    /// When doors that count calls were called, within the last real minute.
+    called: Mutex<BTreeMap<&'static str, VecDeque<Instant>>>,
+    bot: Mutex<doors::telegram::Bot>,
 }
 
 impl Simulation {
@@ -172,7 +187,14 @@ impl Simulation {
             .checked_sub_days(Days::new(u64::from(options.history_days)))
             .ok_or_else(|| SimulateError::Settings("history_days reaches back before the calendar".to_owned()))?;
         let world = World::new(options.seed, first_day, options.scale, options.faults.clone());
-        Ok(Self { options, clock, world: RwLock::new(world), asked: Mutex::new(BTreeMap::new()) })
+        Ok(Self {
+            options,
+            clock,
+            world: RwLock::new(world),
+            asked: Mutex::default(),
+            called: Mutex::default(),
+            bot: Mutex::default(),
+        })
     }
 
     /// Looks at the story as it stands now.
@@ -195,6 +217,19 @@ impl Simulation {
         let count = asked.entry((door, event)).or_insert(0);
         *count += 1;
         *count - 1
+    }
+
+    /// Notes a call at `door`; answers how many there were in the last minute of real
+    /// time, this one included. A call beyond what a door answers counts, too.
+    pub(crate) fn calls_of_the_minute(&self, door: &'static str) -> usize {
+        let mut called = self.called.lock().unwrap_or_else(PoisonError::into_inner);
+        let calls = called.entry(door).or_default();
+        let now = Instant::now();
+        while calls.front().is_some_and(|at| now.duration_since(*at) >= Duration::from_secs(60)) {
+            calls.pop_front();
+        }
+        calls.push_back(now);
+        calls.len()
     }
 
     /// What has been counted at each door.

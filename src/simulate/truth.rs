@@ -16,7 +16,8 @@ use super::Simulation;
 use super::clock::{day_start, local_day, utc};
 use super::incident::{Incident, STAGES};
 use super::region::{CATEGORIES, DISTRICTS};
-use super::world::{Problems, World};
+use super::social::{self, Talk};
+use super::world::{Heard, Problems, World};
 
 /// What one source said, in all or on one local day.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -78,6 +79,9 @@ pub(super) async fn summary(State(simulation): State<Arc<Simulation>>) -> Respon
                 "door-112": of_incidents(world, now).tell(),
                 "tasks": of_tasks(world, now).tell(),
                 "open311": of_problems(&world.reports, now).tell(),
+                "egov": of_documents(world, now).tell(),
+                "telegram": of_telegram(world, now).tell(),
+                "vk": of_vk(world, now).tell(),
             },
         })
     });
@@ -100,12 +104,15 @@ pub(super) async fn cases(
         "open311" => Some(problem_cases(&world.reports, now)),
         "door-112" => Some(incident_cases(world, now)),
         "tasks" => Some(task_cases(world, now)),
+        "egov" => Some(document_cases(world, now)),
+        "telegram" => Some(talk_cases("telegram", &world.telegram, now)),
+        "vk" => Some(talk_cases("vk", &world.vk, now)),
         _ => None,
     });
     match cases {
         Some(cases) => Json(Value::Array(cases)).into_response(),
         None => {
-            let why = format!("source is '{source}'; ask for door-109, door-112, tasks or open311");
+            let why = format!("source is '{source}'; ask for door-109, door-112, tasks, open311, egov, telegram or vk");
             (StatusCode::BAD_REQUEST, Json(json!({"error": why}))).into_response()
         }
     }
@@ -290,4 +297,128 @@ fn task_cases(world: &World, now: i64) -> Vec<Value> {
         })
     };
     world.tasks.iter().filter_map(told).collect()
+}
+
+fn of_documents(world: &World, now: i64) -> Account {
+    let mut account = Account::default();
+    for document in &world.documents {
+        let Some(shown) = document.shown_at(now) else { continue };
+        if document.poison.is_some() {
+            account.add(shown.visible_at, |said| said.poison += 1);
+            continue;
+        }
+        account.add(document.versions[0].visible_at, |said| said.records += 1);
+        for version in document.versions.iter().filter(|version| version.visible_at <= now) {
+            account.add(version.visible_at, |said| said.versions += 1);
+        }
+        account.add(document.filed_at, |said| said.received += 1);
+        match shown.result_at {
+            Some(result_at) => account.add(result_at, |said| said.closed += 1),
+            None => account.add(document.filed_at, |said| said.open += 1),
+        }
+    }
+    account
+}
+
+fn document_cases(world: &World, now: i64) -> Vec<Value> {
+    let told = |document: &super::document::Document| {
+        let shown = document.shown_at(now)?;
+        Some(json!({
+            "case": document.id.to_string(),
+            "service": super::document::SERVICES[document.service].0,
+            "body": document.body,
+            "territory": DISTRICTS[document.district].kato,
+            "received_at": utc(document.filed_at),
+            "due_on": document.due_on,
+            "closed_at": shown.result_at.map(utc),
+            "outcome": shown.result,
+            "issued_at": shown.issued_at.map(utc),
+        }))
+    };
+    world.documents.iter().filter(|document| document.poison.is_none()).filter_map(told).collect()
+}
+
+/// What a bot would have heard that had listened from the first day on. Posts, the
+/// account's answers and copies of posts are records too; a case is a resident's comment.
+fn of_telegram(world: &World, now: i64) -> Account {
+    let mut account = Account::default();
+    for update in world.telegram_from(i64::MIN, now) {
+        match update.heard {
+            Heard::Noise => account.add(update.at, |said| said.poison += 1),
+            Heard::Copy | Heard::Said { text: 0, .. } => account.add(update.at, |said| {
+                said.records += 1;
+                said.versions += 1;
+            }),
+            Heard::Said { .. } => account.add(update.at, |said| said.versions += 1),
+        }
+    }
+    // Bots are not told what was deleted.
+    add_threads(&mut account, &world.telegram, now, false);
+    account
+}
+
+/// What was said at the walls: a version is a text, or that the message is gone. Nobody
+/// who looks now and then sees them all.
+fn of_vk(world: &World, now: i64) -> Account {
+    let mut account = Account::default();
+    for message in world.vk.iter().flat_map(|talk| &talk.messages).filter(|message| message.at() <= now) {
+        account.add(message.at(), |said| said.records += 1);
+        let written = message.texts.iter().map(|(at, _)| *at).chain(message.deleted_at);
+        for at in written.filter(|at| *at <= now) {
+            account.add(at, |said| said.versions += 1);
+        }
+    }
+    add_threads(&mut account, &world.vk, now, true);
+    account
+}
+
+/// Residents' comments under posts, each a case that nobody ever closes.
+fn add_threads(account: &mut Account, talks: &[Talk], now: i64, deletions: bool) {
+    for message in talks.iter().flat_map(|talk| &talk.messages) {
+        if message.to == Some(0) && !message.is_own() && message.at() <= now {
+            let open = !deletions || message.stands(now);
+            account.add(message.at(), |said| {
+                said.received += 1;
+                said.open += u64::from(open);
+            });
+        }
+    }
+}
+
+/// Threads of residents. Bots of Telegram are not told what was deleted.
+fn talk_cases(network: &str, talks: &[Talk], now: i64) -> Vec<Value> {
+    let telegram = network == "telegram";
+    let mut cases = Vec::new();
+    for talk in talks {
+        let account = social::account(talk.district);
+        for (index, message) in talk.messages.iter().enumerate() {
+            if message.to != Some(0) || message.is_own() || message.at() > now {
+                continue;
+            }
+            let case = if telegram {
+                format!("{}/{}", super::doors::telegram::channel(talk.district) - 1, message.id)
+            } else {
+                format!("{}/{}/{}", super::doors::vk::wall(talk.district), talk.messages[0].id, message.id)
+            };
+            let answers: Vec<i64> = talk
+                .messages
+                .iter()
+                .enumerate()
+                .filter(|(n, answer)| *n > index && answer.is_own() && talk.root(*n) == index)
+                .filter(|(_, answer)| answer.at() <= now && (telegram || answer.stands(now)))
+                .filter(|(_, answer)| !answer.text(now).1.starts_with(social::MOVED))
+                .map(|(_, answer)| answer.at())
+                .collect();
+            cases.push(json!({
+                "case": case,
+                "account": account.handle,
+                "body": account.body,
+                "territory": DISTRICTS[talk.district].kato,
+                "received_at": utc(message.at()),
+                "first_response_at": answers.iter().min().map(|at| utc(*at)),
+                "deleted_at": message.deleted_at.filter(|at| *at <= now && !telegram).map(utc),
+            }));
+        }
+    }
+    cases
 }

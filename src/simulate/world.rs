@@ -5,9 +5,12 @@
 use chrono::{Days, NaiveDate};
 
 use super::clock::local_day;
+use super::document::{self, Document};
+use super::doors::telegram;
 use super::faults::Faults;
 use super::incident::{self, Incident, Row};
 use super::problem::{self, Problem, Through, Version};
+use super::social::{self, Talk};
 use super::task::{self, Entry, Task};
 
 /// The story from its first day on; days are added as time reaches them.
@@ -27,6 +30,40 @@ pub(crate) struct World {
     pub(crate) tasks: Vec<Task>,
     /// The task log in the order of its offsets: (visible at, task, entry).
     pub(crate) task_log: Vec<(i64, u32, u32)>,
+    pub(crate) documents: Vec<Document>,
+    /// States of documents in the order they were written: (modified at, document, version).
+    documents_written: Vec<(i64, u32, u32)>,
+    /// Talks at the accounts of Telegram.
+    pub(crate) telegram: Vec<Talk>,
+    /// Talks at the walls of VK.
+    pub(crate) vk: Vec<Talk>,
+    /// What a bot hears of those on Telegram, in the order of its numbers.
+    pub(crate) telegram_updates: Vec<Update>,
+}
+
+/// Something a bot hears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Update {
+    pub(crate) number: i64,
+    pub(crate) at: i64,
+    pub(crate) talk: u32,
+    pub(crate) heard: Heard,
+}
+
+/// What a bot hears of a talk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Heard {
+    /// A text of a message.
+    Said {
+        /// Index of the message.
+        message: u32,
+        /// Index of its text.
+        text: u32,
+    },
+    /// The copy of the post that opens its discussion.
+    Copy,
+    /// Something that is no message.
+    Noise,
 }
 
 /// Problems of one door and the order in which their versions were written.
@@ -51,6 +88,11 @@ impl World {
             feed: Vec::new(),
             tasks: Vec::new(),
             task_log: Vec::new(),
+            documents: Vec::new(),
+            documents_written: Vec::new(),
+            telegram: Vec::new(),
+            vk: Vec::new(),
+            telegram_updates: Vec::new(),
         }
     }
 
@@ -67,18 +109,60 @@ impl World {
         let last = local_day(now);
         let first_incident = self.incidents.len();
         let first_task = self.tasks.len();
+        let first_document = self.documents.len();
+        let first_talk = self.telegram.len();
         while self.next_day <= last {
             let day = self.next_day;
             self.requests.add(problem::of_day(self.seed, Through::Line109, day, self.scale, &self.faults));
             self.reports.add(problem::of_day(self.seed, Through::Open311, day, self.scale, &self.faults));
             self.incidents.extend(incident::of_day(self.seed, day, self.scale, &self.faults));
             self.tasks.extend(task::of_day(self.seed, day, self.scale, &self.faults));
+            self.documents.extend(document::of_day(self.seed, day, self.scale, &self.faults));
+            self.telegram.extend(social::of_day(self.seed, "telegram", day, self.scale, &self.faults));
+            self.vk.extend(social::of_day(self.seed, "vk", day, self.scale, &self.faults));
             self.next_day = day + Days::new(1);
         }
         self.requests.order();
         self.reports.order();
         self.order_feed(first_incident);
         self.order_task_log(first_task);
+        for (d, document) in self.documents.iter().enumerate().skip(first_document) {
+            let states = document.versions.iter().enumerate();
+            self.documents_written.extend(states.map(|(v, version)| (version.modified_at, d as u32, v as u32)));
+        }
+        self.documents_written.sort_unstable();
+        self.order_telegram(first_talk);
+    }
+
+    fn order_telegram(&mut self, first: usize) {
+        for (t, talk) in self.telegram.iter().enumerate().skip(first) {
+            let mut hear = |at: i64, heard: Heard| {
+                let number = (at - social::EPOCH) * 1_000 + telegram::rank(talk, heard);
+                self.telegram_updates.push(Update { number, at, talk: t as u32, heard });
+            };
+            for (m, message) in talk.messages.iter().enumerate() {
+                for (n, (at, _)) in message.texts.iter().enumerate() {
+                    hear(*at, Heard::Said { message: m as u32, text: n as u32 });
+                }
+            }
+            hear(talk.messages[0].at() + 3, Heard::Copy);
+            if let Some(at) = talk.noise_at {
+                hear(at, Heard::Noise);
+            }
+        }
+        self.telegram_updates.sort_unstable();
+        for n in 1..self.telegram_updates.len() {
+            let before = self.telegram_updates[n - 1].number;
+            if self.telegram_updates[n].number <= before {
+                self.telegram_updates[n].number = before + 1;
+            }
+        }
+    }
+
+    /// Updates from `number` on that were heard by `now`, in the order of their numbers.
+    pub(crate) fn telegram_from(&self, number: i64, now: i64) -> impl Iterator<Item = &Update> {
+        let from = self.telegram_updates.partition_point(|update| update.number < number);
+        self.telegram_updates[from..].iter().take_while(move |update| update.at <= now)
     }
 
     /// A feed id is the second a row became visible, times 10,000, plus a rank that
@@ -130,6 +214,22 @@ impl World {
             let task = &self.tasks[*t as usize];
             (task, &task.events[*e as usize])
         })
+    }
+}
+
+impl World {
+    /// The documents whose shown state was written in `[from, to)`, oldest first.
+    pub(crate) fn documents_modified(&self, from: i64, to: i64, now: i64) -> Vec<(&Document, &document::Version)> {
+        let start = self.documents_written.partition_point(|(at, ..)| *at < from);
+        self.documents_written[start..]
+            .iter()
+            .take_while(|(at, ..)| *at < to && *at <= now)
+            .filter_map(|(_, d, v)| {
+                let document = &self.documents[*d as usize];
+                let version = &document.versions[*v as usize];
+                (document.shown_at(now) == Some(version)).then_some((document, version))
+            })
+            .collect()
     }
 }
 

@@ -8,7 +8,6 @@
 mod config;
 #[cfg(test)]
 mod tests;
-mod times;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,13 +22,13 @@ use serde_json::value::RawValue;
 use url::Url;
 
 pub use self::config::{PagingConfig, RestConfig, WindowConfig};
-use self::times::TimeShape;
 use crate::config::{ConfigError, LimitsConfig, setting};
 use crate::connector::{Connector, ConnectorError, Cursor, Description, Found, Item, Page, Refused, Replay};
 pub use crate::http::AuthConfig;
-use crate::http::{Answer, Fetcher, excerpt, said, web_page};
+use crate::http::{Answer, Fetcher, excerpt, records_of, said, web_page};
 use crate::identity::{Identity, Picked, pick, pick_raw};
 use crate::seen::Seen;
+use crate::times::TimeShape;
 
 const SHAPE: u32 = 1;
 
@@ -299,20 +298,7 @@ impl RestConnector {
                 None => unreadable(excerpt(&answer.body), "an array of records where rest.records leads"),
             });
         };
-        let records: Vec<&RawValue> =
-            serde_json::from_str(array.get()).map_err(|_| unreadable(excerpt(&answer.body), "an array of records"))?;
-        // An error array looks like records that are all without an id.
-        let errors: Option<Vec<String>> = records
-            .iter()
-            .map(|raw| {
-                let nameless = self.identity.column_id(raw.get().as_bytes()).is_none();
-                said(raw.get()).filter(|_| nameless)
-            })
-            .collect();
-        match errors {
-            Some(errors) if !errors.is_empty() => Err(ConnectorError::Said { what: what(), said: errors.join("; ") }),
-            _ => Ok(records),
-        }
+        records_of(answer, array, &self.identity)
     }
 
     fn take(&self, position: &mut Position, body: &Bytes, records: &[&RawValue]) -> Vec<Item> {

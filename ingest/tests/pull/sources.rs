@@ -26,9 +26,22 @@ pub(crate) trait Source {
     fn folder(&self) -> &Path;
     /// The server behind it, where there is one.
     fn server(&self) -> Option<&Server>;
+    /// How the source says with HTTP 200 that the jurisdiction is unknown.
+    fn error_body(&self) -> String {
+        r#"[{"code":"403","description":"unknown jurisdiction"}]"#.to_owned()
+    }
+    /// The suite's id of a record from the name it has in the log.
+    fn id_of(&self) -> fn(&str) -> String {
+        str::to_owned
+    }
+    /// The suite's id and status of a record from its payload.
+    fn told(&self, payload: &serde_json::Value) -> (String, String) {
+        let text = |name: &str| payload[name].as_str().unwrap().to_owned();
+        (text("service_request_id"), text("status"))
+    }
 }
 
-fn parsed(toml: &str) -> IntakeConfig {
+pub(crate) fn parsed(toml: &str) -> IntakeConfig {
     toml::from_str(toml).unwrap()
 }
 
@@ -132,6 +145,10 @@ impl Source for Rest {
     fn server(&self) -> Option<&Server> {
         Some(&self.server)
     }
+
+    fn error_body(&self) -> String {
+        r#"{"data":{"items":[{"code":"403","description":"unknown jurisdiction"}]}}"#.to_owned()
+    }
 }
 
 /// A GeoReport endpoint that never gives more than three requests at once.
@@ -201,5 +218,15 @@ impl Source for Open311 {
 
     fn server(&self) -> Option<&Server> {
         Some(&self.server)
+    }
+
+    fn error_body(&self) -> String {
+        let said = ("403", "unknown jurisdiction");
+        match self.format {
+            "xml" => {
+                format!("<errors><error><code>{}</code><description>{}</description></error></errors>", said.0, said.1)
+            }
+            _ => format!(r#"[{{"code":"{}","description":"{}"}}]"#, said.0, said.1),
+        }
     }
 }

@@ -1,9 +1,12 @@
 //! The doors, and the mischief on their wires.
 
+mod egov;
 mod incidents_112;
 mod open311;
 mod requests_109;
 mod tasks;
+pub(in crate::simulate) mod telegram;
+pub(in crate::simulate) mod vk;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,6 +44,10 @@ pub(super) fn router(simulation: Arc<Simulation>) -> Router {
         .route("/open311/v2/{resource}", get(open311::collection))
         .route("/open311/v2/services/{resource}", get(open311::service))
         .route("/open311/v2/requests/{resource}", get(open311::request))
+        .route("/api/v4/{dataset}/{version}", get(egov::rows))
+        .route("/api/detailed/{dataset}/{version}", get(egov::detailed))
+        .route("/method/{name}", get(vk::method).post(vk::method))
+        .route("/{bot}/{method}", get(telegram::method).post(telegram::method))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&simulation), mischief));
     Router::new()
         .route("/_truth", get(truth::summary))
@@ -54,6 +61,9 @@ fn door_of(path: &str) -> &'static str {
         Some("109") => "door-109",
         Some("112") => "door-112",
         Some("tasks") => "tasks",
+        Some("api") => "egov",
+        Some("method") => "vk",
+        Some(bot) if bot.starts_with("bot") => "telegram",
         _ => "open311",
     }
 }
@@ -67,13 +77,25 @@ async fn mischief(State(simulation): State<Arc<Simulation>>, mut request: Reques
         None => next.run(request).await,
         Some(WireFault::TooMany) => {
             simulation.count(door, "too_many");
+            match door {
+                "egov" => return egov::overloaded(),
+                "telegram" => return telegram::too_many(faults.retry_after_seconds),
+                "vk" => return vk::refused(6, "Too many requests per second"),
+                _ => {}
+            }
             let mut answer =
                 (StatusCode::TOO_MANY_REQUESTS, Json(json!({"error": "too many requests"}))).into_response();
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(faults.retry_after_seconds));
             answer
         }
         Some(WireFault::ServerError) => {
-            simulation.count(door, "server_error");
+            let failed = simulation.count(door, "server_error");
+            if door == "egov" && failed % 2 == 0 {
+                return egov::failed_inside("es_rejected_execution_exception", "rejected execution", 429);
+            }
+            if door == "vk" && failed % 2 == 0 {
+                return vk::refused(10, "Internal server error: could not check access_token now, check later.");
+            }
             (StatusCode::INTERNAL_SERVER_ERROR, "ORA-00060: deadlock detected while waiting for resource")
                 .into_response()
         }

@@ -7,14 +7,14 @@ use crate::identity::Picked;
 
 /// How a source writes times.
 #[derive(Debug, Clone)]
-pub(super) struct TimeShape {
-    pub(super) format: String,
-    pub(super) zone: Tz,
+pub(crate) struct TimeShape {
+    pub(crate) format: String,
+    pub(crate) zone: Tz,
 }
 
 impl TimeShape {
     /// Microseconds since the epoch of a time in a record.
-    pub(super) fn read(&self, value: &Picked) -> Option<i64> {
+    pub(crate) fn read(&self, value: &Picked) -> Option<i64> {
         let Picked::Text(text) = value else { return None };
         let text = text.trim();
         match self.format.as_str() {
@@ -41,7 +41,7 @@ impl TimeShape {
     }
 
     /// A time as a parameter.
-    pub(super) fn write(&self, at_us: i64) -> String {
+    pub(crate) fn write(&self, at_us: i64) -> String {
         let at = DateTime::<Utc>::from_timestamp_micros(at_us).unwrap_or_default();
         match self.format.as_str() {
             "rfc3339" => at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
