@@ -1,6 +1,7 @@
 //! Turns raw records into events, cases and figures.
 
 pub mod catalog;
+pub mod clocks;
 pub mod decode;
 pub(crate) mod envelope;
 pub mod figures;
@@ -13,4 +14,5 @@ pub mod mapping;
 pub mod readers;
 pub mod reading;
 pub mod reconcile;
+pub mod reference;
 pub mod sources;
