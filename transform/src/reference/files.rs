@@ -11,9 +11,32 @@ use super::{Problem, ReferenceError};
 /// Kinds of reference data: the folders there may be, and how their files end.
 const KINDS: [(&str, &str); 2] = [("calendars", "toml"), ("rules", "toml")];
 
-/// The files that ship with Ahual, by path under `reference/`. A test compares this list
-/// with the folder.
-const BUILT_IN: [(&str, &str); 0] = [];
+/// A file that ships, by path under `reference/`, with what it holds.
+macro_rules! file {
+    ($path:literal) => {
+        ($path, include_str!(concat!("../../../reference/", $path)))
+    };
+}
+
+/// The files that ship with Ahual. A test compares this list with the folder.
+const BUILT_IN: [(&str, &str); 16] = [
+    file!("calendars/kz-2018.toml"),
+    file!("calendars/kz-2019.toml"),
+    file!("calendars/kz-2020.toml"),
+    file!("calendars/kz-2021.toml"),
+    file!("calendars/kz-2022.toml"),
+    file!("calendars/kz-2022-09-28.toml"),
+    file!("calendars/kz-2022-10-08.toml"),
+    file!("calendars/kz-2023.toml"),
+    file!("calendars/kz-2023-04-25.toml"),
+    file!("calendars/kz-2024.toml"),
+    file!("calendars/kz-2024-04-17.toml"),
+    file!("calendars/kz-2025.toml"),
+    file!("calendars/kz-2026-01.toml"),
+    file!("calendars/kz-2026-03-18.toml"),
+    file!("rules/contact-centre-109.toml"),
+    file!("rules/kz-statute.toml"),
+];
 
 /// One file of reference data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,5 +149,50 @@ fn list(folder: &Path, problems: &mut Vec<Problem>) -> Vec<std::path::PathBuf> {
             problems.push(Problem { file: folder.display().to_string(), line: None, what });
             Vec::new()
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_reference_folder_ships() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../reference");
+        let mut on_disk = Files::default();
+        on_disk.lay_over(&folder).unwrap();
+        let paths = |files: &Files| files.files.keys().cloned().collect::<BTreeSet<_>>();
+        assert_eq!(paths(&on_disk), paths(&Files::built_in()), "a file came or went: change BUILT_IN");
+    }
+
+    #[test]
+    fn a_folder_is_laid_over_what_ships() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("rules")).unwrap();
+        std::fs::write(folder.path().join("rules/kz-statute.toml"), "one").unwrap();
+        std::fs::write(folder.path().join("rules/ours.toml"), "two").unwrap();
+        std::fs::write(folder.path().join("README.md"), "not data").unwrap();
+        let before = Files::built_in();
+        let mut files = before.clone();
+        files.lay_over(folder.path()).unwrap();
+        assert_eq!(files.files.len(), before.files.len() + 1);
+        assert_eq!(files.files["rules/kz-statute.toml"].text, "one");
+        assert_ne!(files.fingerprint(), before.fingerprint());
+    }
+
+    #[test]
+    fn what_is_no_reference_data_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("calender")).unwrap(); // spelled wrong on purpose
+        std::fs::create_dir(folder.path().join("rules")).unwrap();
+        std::fs::write(folder.path().join("rules/ours.tml"), "").unwrap();
+        let said = Files::default().lay_over(folder.path()).unwrap_err().to_string();
+        assert!(said.contains("there may be the folders calendars, rules"), "{said}");
+        assert!(said.contains("ours.tml: is no file of rules; their names end in .toml"), "{said}");
+        let said = Files::default().lay_over(&folder.path().join("nowhere")).unwrap_err().to_string();
+        assert!(said.contains("nowhere: cannot be listed"), "{said}");
     }
 }
