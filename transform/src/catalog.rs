@@ -195,7 +195,13 @@ impl Catalog {
             .and_then(|b| b.column(0).as_any().downcast_ref::<arrow::array::Int64Array>())
             .map_or(0, |a| a.value(0));
         let passes = total / REFOLD_ROWS + 1;
-        let rule = FoldRule { as_of: moment.as_of, known_at: moment.known_at, zone: self.zone, folded_version: 0 };
+        let rule = FoldRule {
+            as_of: moment.as_of,
+            known_at: moment.known_at,
+            zone: self.zone,
+            folded_version: 0,
+            reference: self.metrics.reference(),
+        };
         let mut cases = Vec::new();
         let mut segments = Vec::new();
         let mut deadlines = Vec::new();

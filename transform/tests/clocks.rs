@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use ahual_schemas::sealing::Sealer;
 use ahual_transform::functions;
-use ahual_transform::reference::{Files, Reference};
+use ahual_transform::mapping::{ColumnsConfig, DueCompare, Mapping, MappingConfig, Opened};
+use ahual_transform::reference::{Reference, ReferenceConfig, ReferenceError};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use chrono::NaiveDate;
@@ -22,9 +23,13 @@ const ZONE: chrono_tz::Tz = chrono_tz::Asia::Almaty;
 
 /// What ships, under the calendars and rules of these tests.
 fn reference() -> Arc<Reference> {
-    let mut files = Files::built_in();
-    files.lay_over(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clocks/reference")).unwrap();
-    Reference::read(&files).unwrap()
+    laid_over(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clocks/reference")).unwrap()
+}
+
+/// What ships, under a folder.
+fn laid_over(folder: &Path) -> Result<Arc<Reference>, ReferenceError> {
+    let config: ReferenceConfig = toml::from_str(&format!("folder = {folder:?}")).unwrap();
+    Reference::load(&config, Path::new("."))
 }
 
 fn session(reference: &Arc<Reference>) -> SessionContext {
@@ -263,4 +268,167 @@ fn the_table_of_minutes_is_right_about_days_anyone_can_look_up() {
     let of = |y, m, d| table.worked_on(NaiveDate::from_ymd_opt(y, m, d).unwrap());
     assert_eq!([of(2018, 8, 24), of(2018, 8, 25), of(2018, 8, 26)], [480, 480, 0]);
     assert_eq!([of(2018, 8, 30), of(2018, 8, 31), of(2026, 8, 31)], [0, 0, 480]);
+}
+
+/// What is said of a calendar and a rule laid over what ships.
+fn refused(calendar: &str, rules: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in [("calendars/ours.toml", calendar), ("rules/ours.toml", rules)] {
+        if !text.is_empty() {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+    }
+    laid_over(folder.path()).unwrap_err().to_string()
+}
+
+#[test]
+fn a_wrong_calendar_is_refused_with_line_and_way_out() {
+    let head =
+        "name = \"kz\"\nversion = \"2027\"\nknown_from = 2026-12-01\nextends = \"kz@2026-03-18\"\nyears = [2027]\n";
+    let with = |rest: &str| refused(&format!("{head}{rest}\n"), "");
+    for (rest, said) in [
+        (
+            "off = [{ date = 2028-01-01, name = \"x\", act = \"not found\" }]",
+            "line 6: 2028-01-01 is in no year this calendar covers; add 2028 to years",
+        ),
+        (
+            "off = [{ date = 2027-01-01, name = \"x\", act = \"law\" }]",
+            "line 6: act 'law' is not among [acts]; add it there, or write \"not found\"",
+        ),
+        (
+            "off = [\n{ date = 2027-01-01, name = \"x\", act = \"not found\" },\n{ date = 2027-01-01, name = \"x\", act = \"not found\" }]",
+            "line 8: 2027-01-01 is said twice",
+        ),
+        (
+            "worked = [{ date = 2027-01-04, name = \"x\", act = \"not found\" }]",
+            "line 6: 2027-01-04 is a Mon and worked anyway; remove it",
+        ),
+        (
+            "ordinary = [{ date = 2027-01-04, name = \"x\", act = \"not found\" }]",
+            "line 6: 2027-01-04 is ordinary anyway",
+        ),
+        ("off = [{ date = 2027-01-01 }]", "line 6: missing field `name`"),
+        ("of = []", "line 6: unknown field `of`, expected one of"),
+        (
+            "[[hours]]\ndays = [\"monday\"]\nopen = [\"9-18\"]",
+            "open '9-18' must be like \"09:00-13:00\"; a day ends at 24:00",
+        ),
+        ("[[hours]]\ndays = [\"monday\"]\nopen = [\"09:00-13:00\", \"12:00-18:00\"]", "hours of monday overlap"),
+        ("[[hours]]\ndays = [\"mon\"]\nopen = [\"09:00-13:00\"]", "'mon' is no weekday; write one like \"monday\""),
+    ] {
+        let told = with(rest);
+        assert!(told.contains(said) && told.contains("ours.toml"), "{rest}: {told}");
+    }
+    for (text, said) in [
+        (
+            head.replace("kz@2026-03-18", "kz@2026"),
+            "line 4: extends kz@2026, which is no usable calendar version; there are kz@2018",
+        ),
+        (head.replace("2027]", "2028]"), "line 5: covers"),
+        (
+            head.replace("2026-12-01", "2026-03-18"),
+            "line 3: kz@2026-03-18 was known from 2026-03-18; what extends it must be known later",
+        ),
+        (head.replace("2027\"", "2025\""), "line 2: there is another kz@2025"),
+        (head.replace("2027\"", "2027 new\""), "line 2: version '2027 new' must be of lower case letters"),
+        (
+            head.replace("extends = \"kz@2026-03-18\"\n", ""),
+            "line 1: there is no time_zone; write one like \"Asia/Almaty\"",
+        ),
+        (
+            head.replace("extends = \"kz@2026-03-18\"\n", "time_zone = \"Karaganda\"\n"),
+            "line 4: 'Karaganda' is no time zone",
+        ),
+    ] {
+        let told = refused(&text, "");
+        assert!(told.contains(said), "{text}: {told}");
+    }
+}
+
+#[test]
+fn a_wrong_rule_is_refused_with_line_and_way_out() {
+    let rule = |rest: &str| {
+        format!(
+            "[[rule]]\nname = \"r\"\nversion = \"1\"\ntitle = \"t\"\nact = \"a\"\napplies_from = 2020-01-01\ncalendar = \"kz\"\n{rest}\n"
+        )
+    };
+    for (text, said) in [
+        (rule(""), "line 1: rule r: needs exactly one term"),
+        (rule("working_days = 3\nhours = 2"), "rule r: needs exactly one term"),
+        (rule("working_days = 0"), "rule r: a term has at least one day"),
+        (rule("hours = 0.001"), "rule r: needs exactly one term"),
+        (rule("working_days = 3\nlast_day = \"next_working_day\""), "rule r: last_day is for calendar_days"),
+        (
+            rule("working_days = 3\ncounting = \"next\""),
+            "line 9: unknown variant `next`, expected `next_day` or `day_of_receipt`",
+        ),
+        (rule("working_days = 3").replace("\"kz\"", "\"ru\""), "rule r: calendar 'ru' is none; there are kz@2018"),
+        (
+            rule("working_days = 3") + &rule("working_days = 4").replace("\"1\"", "\"2\""),
+            "line 9: rule r: r@1 and r@2 apply to the same days; end one with applies_to",
+        ),
+    ] {
+        let told = refused("", &text);
+        assert!(told.contains(said), "{text}: {told}");
+    }
+}
+
+#[test]
+fn everything_wrong_is_told_at_once() {
+    let told = refused("name = 1", "[[rule]]");
+    assert!(told.contains("calendars/ours.toml, line 1") && told.contains("rules/ours.toml, line 1"), "{told}");
+}
+
+/// A mapping that names the rule its records name.
+async fn mapping() -> Mapping {
+    let config = MappingConfig {
+        sql: "door.sql".into(),
+        regime: ahual_schemas::Regime::FormalAppeal,
+        time_zone: ZONE,
+        due_compare: DueCompare::Date,
+        columns: ColumnsConfig::Names(["at", "kind", "rule", "calendar", "due"].map(str::to_owned).to_vec()),
+        rename: std::collections::BTreeMap::new(),
+    };
+    let sql = "SELECT _record, kind, parse_when(at, 'Asia/Almaty') AS occurred_at, rule, calendar, \
+               due_at(parse_when(due, 'Asia/Almaty'), 'kz-appeal', 'kz@2026-03-18') AS due_at FROM raw";
+    let sealer = Sealer::new("test", b"not a secret");
+    Mapping::new("door", &config, "door.sql".into(), sql.to_owned(), &sealer, &reference()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_mapping_names_a_rule_or_computes_by_one_itself() {
+    let said = |text: &str| Opened {
+        record_id: text.to_owned(),
+        case_key: "1".to_owned(),
+        appended_at: ahual_schemas::At(0),
+        payload: text.to_owned().into(),
+    };
+    let records = [
+        r#"{"at": "2026-08-17 10:00", "kind": "deadline_set", "rule": "kz-appeal"}"#,
+        r#"{"at": "2026-08-17 10:00", "kind": "deadline_set", "rule": "kz-appeal@2021-07-01", "calendar": "kz@2026-01"}"#,
+        r#"{"at": "2026-08-17 10:00", "kind": "deadline_set", "due": "2026-08-17 10:00"}"#,
+        r#"{"at": "2026-08-17 10:00", "kind": "deadline_set", "rule": "kz-apeal"}"#, // spelled wrong on purpose
+        r#"{"at": "2026-08-17 10:00", "kind": "deadline_set", "rule": "kz-appeal", "calendar": "ru"}"#,
+        r#"{"at": "2026-08-17 10:00", "kind": "received", "rule": "kz-appeal"}"#,
+        r#"{"at": "2026-08-17 10:00", "kind": "deadline_set", "calendar": "kz"}"#,
+        r#"{"at": "2026-08-17 10:00", "kind": "deadline_set", "due": "soon"}"#,
+    ];
+    let outcomes = mapping().await.map(&records.map(said)).await.unwrap();
+    let event = |nth: usize| outcomes[nth].as_ref().unwrap().first().unwrap();
+    assert_eq!((event(0).text["rule"].as_str(), event(0).due_at), ("kz-appeal", None));
+    assert_eq!(event(1).text["calendar"], "kz@2026-01");
+    let due = functions::parse_when("2026-09-08", ZONE, None).map(|at| at - 1);
+    assert_eq!(event(2).due_at, due);
+    for (nth, said) in [
+        (3, "unknown rule: kz-apeal is none of 109-emergency"), // spelled wrong on purpose
+        (4, "unknown calendar: ru is none of dst, evenings, kz"),
+        (5, "rule kz-appeal in received: only a deadline has a rule"),
+        (6, "calendar kz without a rule"),
+        (7, "unreadable time: due_at of deadline_set"),
+    ] {
+        let reason = outcomes[nth].as_ref().unwrap_err();
+        assert!(reason.contains(said), "{reason}");
+    }
 }
