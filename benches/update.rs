@@ -23,6 +23,7 @@ use ahual_transform::fold::{FoldRule, fold};
 use ahual_transform::index::Change;
 use ahual_transform::job::{Job, JobParts};
 use ahual_transform::mapping::Mapping;
+use ahual_transform::reference::Reference;
 use rand::Rng;
 use rand::SeedableRng;
 use rand::seq::index::sample;
@@ -126,12 +127,14 @@ impl History {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().to_owned();
         let sealer = Sealer::new("bench", b"bench");
-        let metrics = Metrics::built_in(&sealer).unwrap();
+        let reference = Reference::built_in().unwrap();
+        let metrics = Metrics::built_in(&sealer, &reference).unwrap();
         let log = ahual_ingest::log::open(&LogConfig::default(), &data, PARTITIONS).await.unwrap();
         log.create_topic(DEAD_LETTERS, TopicKind::Stream).await.unwrap();
         log.create_topic(&raw_topic(SOURCE), TopicKind::Stream).await.unwrap();
         let config = toml::from_str(MAPPING_CONFIG).unwrap();
-        let mapping = Mapping::new(SOURCE, &config, "bench.sql".into(), MAPPING.to_owned(), &sealer).await.unwrap();
+        let mapping =
+            Mapping::new(SOURCE, &config, "bench.sql".into(), MAPPING.to_owned(), &sealer, &reference).await.unwrap();
         let job = Job::open(JobParts {
             log: Arc::clone(&log),
             data_dir: data.clone(),
@@ -221,7 +224,13 @@ impl History {
     /// and undone: cases and totals stay as they are, only the feed's newest entries do not.
     /// What is missing to the whole is the mapping and the commits to the lake.
     async fn steps(&self, round: usize) -> Vec<(&'static str, Duration)> {
-        let rule = FoldRule { as_of: None, known_at: None, zone: ZONE, folded_version: 0 };
+        let rule = FoldRule {
+            as_of: None,
+            known_at: None,
+            zone: ZONE,
+            folded_version: 0,
+            reference: self.metrics.reference(),
+        };
         let index = self.job.index();
         let mut dice = ChaCha8Rng::seed_from_u64(90_000 + round as u64);
         let names: Vec<String> =
@@ -257,7 +266,13 @@ impl History {
 
     /// Kept cells against cells formed anew from every case's rows.
     async fn assert_kept_equals_recomputed(&self) {
-        let rule = FoldRule { as_of: None, known_at: None, zone: ZONE, folded_version: 0 };
+        let rule = FoldRule {
+            as_of: None,
+            known_at: None,
+            zone: ZONE,
+            folded_version: 0,
+            reference: self.metrics.reference(),
+        };
         let index = self.job.index();
         let mut subject = Subject::default();
         index.each_case(|_, rows| subject.push(&fold(&rows, &rule))).unwrap();

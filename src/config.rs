@@ -2,6 +2,7 @@
 //! whole, without I/O besides reading the file; unknown keys are refused.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ahual_ingest::egov::EgovConfig;
 use ahual_ingest::files::FilesConfig;
@@ -17,6 +18,7 @@ use ahual_sinks::feed_topic::FeedTopicConfig;
 use ahual_sinks::http::HttpConfig;
 use ahual_sinks::postgres::PostgresConfig;
 use ahual_transform::mapping::MappingConfig;
+use ahual_transform::reference::{Reference, ReferenceConfig, ReferenceError};
 use chrono_tz::Tz;
 use serde::Deserialize;
 
@@ -66,6 +68,9 @@ pub struct Config {
     /// How raw bytes are sealed.
     #[serde(default)]
     pub sealing: Sealing,
+    /// Calendars, rules and what else is looked up.
+    #[serde(default)]
+    pub reference: ReferenceConfig,
     /// Source systems.
     #[serde(default, rename = "source")]
     pub sources: Vec<Source>,
@@ -275,6 +280,9 @@ impl Config {
                 problems.push(format!("source {}: mapping.sql names {}, which is no file", source.name, sql.display()));
             }
         }
+        if let Err(e) = self.reference_data() {
+            problems.push(chain(&e));
+        }
         if let Some(folder) = self.metrics_folder().filter(|folder| !folder.is_dir()) {
             problems.push(format!("metrics.folder names {}, which is no folder", folder.display()));
         }
@@ -285,6 +293,11 @@ impl Config {
             return Ok(());
         }
         Err(ConfigError::Wrong { path: path.to_owned(), line: String::new(), what: problems.join("; ") })
+    }
+
+    /// The reference data: what ships, under the folder that `[reference]` names.
+    pub fn reference_data(&self) -> Result<Arc<Reference>, ReferenceError> {
+        Reference::load(&self.reference, &self.base_dir)
     }
 
     /// The sealer that `[sealing]` names.
@@ -365,6 +378,20 @@ mod tests {
         let get = |name: &str| (name == "A").then(|| "1".to_owned());
         assert_eq!(expand("x = \"${A}/${B:-2}\"", &get).unwrap(), "x = \"1/2\"");
         assert!(expand("x = \"${B}\"", &get).unwrap_err().contains("variable B is not set"));
+    }
+
+    #[test]
+    fn reference_data_is_checked_with_the_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ahual.toml");
+        let check = |text: &str| Config::parse(&path, text, |_| None).unwrap().check(&path).unwrap_err().to_string();
+        let told = check("[reference]\nfolder = \"ours\"\n");
+        assert!(told.contains("ours: cannot be listed") && told.contains("reference.folder names a folder"), "{told}");
+        std::fs::create_dir_all(folder.path().join("ours/rules")).unwrap();
+        std::fs::write(folder.path().join("ours/rules/r.toml"), "[[rule]]\nname = \"r\"\n").unwrap();
+        let told = check("[reference]\nfolder = \"ours\"\n");
+        assert!(told.contains("ours/rules/r.toml, line 1: missing field `version`"), "{told}");
+        assert!(!check("").contains("reference data"), "what ships is right");
     }
 
     #[test]

@@ -39,10 +39,11 @@ pub struct PipelineSummary {
     pub records: u64,
 }
 
-/// Metrics of a deployment: the built-in ones and its own.
+/// Metrics of a deployment, the built-in ones and its own, with the reference data their
+/// functions read.
 pub async fn metrics(config: &Config) -> anyhow::Result<Metrics> {
-    let sealer = config.sealer()?;
-    Metrics::load(&sealer, config.metrics_folder().as_deref()).await.context("reading the metrics")
+    let (sealer, reference) = (config.sealer()?, config.reference_data()?);
+    Metrics::load(&sealer, &reference, config.metrics_folder().as_deref()).await.context("reading the metrics")
 }
 
 /// The sealer of a deployment, with a warning where its key is for development.
@@ -70,9 +71,11 @@ impl Pipeline {
     /// Opens log, lake and index, and reads every mapping.
     pub async fn open(config: Config, data_dir: &Path) -> anyhow::Result<Self> {
         let sealer = sealer(&config)?;
+        let metrics = metrics(&config).await?;
         let mut mappings = BTreeMap::new();
         for source in &config.sources {
-            let mapping = Mapping::load(&source.name, &source.mapping, &config.base_dir, &sealer).await?;
+            let mapping =
+                Mapping::load(&source.name, &source.mapping, &config.base_dir, &sealer, metrics.reference()).await?;
             mappings.insert(source.name.clone(), mapping);
         }
         let log = open_log(&config, data_dir).await?;
@@ -80,7 +83,7 @@ impl Pipeline {
             log: Arc::clone(&log),
             data_dir: data_dir.to_owned(),
             mappings,
-            metrics: metrics(&config).await?,
+            metrics,
             sealer: sealer.clone(),
             zone: config.deployment.time_zone,
             batch_records: config.deployment.batch_records,

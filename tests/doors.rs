@@ -106,7 +106,7 @@ async fn every_door_of_the_main_example_gives_the_cases_that_were_told() {
         let rows = deployment.query(&format!(
             "SELECT substr(case_id, {}) AS id, body, territory, state, outcome, regime, \
              to_unixtime(received_at) AS received_s, to_unixtime(first_response_at) AS answered_s \
-             FROM core.cases WHERE source = '{source}' AND received_at IS NOT NULL ORDER BY case_id",
+             FROM core.cases WHERE source = '{source}' AND regime <> 'post' ORDER BY case_id",
             source.len() + 2
         ));
         let ids: Vec<&str> = rows.iter().map(|row| row["id"].as_str().unwrap()).collect();

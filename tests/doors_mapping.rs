@@ -7,6 +7,7 @@ use std::path::Path;
 use ahual_schemas::sealing::Sealer;
 use ahual_schemas::table::At;
 use ahual_transform::mapping::{MappedEvent, Mapping, MappingConfig, Opened};
+use ahual_transform::reference::Reference;
 use serde_json::{Value, json};
 
 const APPENDED_US: i64 = 1_772_500_000_000_000;
@@ -17,7 +18,9 @@ async fn mapping(source: &str) -> Mapping {
     let config: toml::Value = toml::from_str(&std::fs::read_to_string(folder.join("ahual.toml")).unwrap()).unwrap();
     let table = config["source"].as_array().unwrap().iter().find(|table| table["name"].as_str() == Some(source));
     let config: MappingConfig = table.unwrap()["mapping"].clone().try_into().unwrap();
-    Mapping::load(source, &config, &folder, &Sealer::new("test", b"a secret of tests")).await.unwrap()
+    Mapping::load(source, &config, &folder, &Sealer::new("test", b"a secret of tests"), &Reference::built_in().unwrap())
+        .await
+        .unwrap()
 }
 
 /// The events of one record.
@@ -62,7 +65,9 @@ async fn an_answer_that_was_deleted_is_no_answer_any_more() {
     let mapping = mapping("vk").await;
     let answer = json!({"id": 33, "from_id": -7, "date": 1_772_446_200, "text": "Тапсырылды"});
     let told = events(&mapping, "-7/30/33", "-7/30/31", said(true, "comment", answer)).await.unwrap();
-    assert_eq!(kinds(&told), [("first_response", 1_772_446_200)]);
+    assert_eq!(kinds(&told), [("first_response", 1_772_446_200), ("stage", 1_772_446_200)]);
+    let reply = told.iter().find(|event| event.kind == "stage").unwrap();
+    assert_eq!((reply.part_id.as_deref(), reply.text["outcome"].as_str()), (Some("-7/30/33"), "official_reply"));
     let gone = json!({"id": 33, "from_id": -7, "date": 1_772_446_200, "deleted": true});
     let told = events(&mapping, "-7/30/33", "-7/30/31", said(true, "comment", gone)).await.unwrap();
     assert_eq!(kinds(&told), [("updated", 1_772_446_200)]);
@@ -92,8 +97,8 @@ async fn own_posts_are_activity_and_nobodys_words_or_numbers_are_given_on() {
     ] {
         let mapping = mapping(source).await;
         let told = events(&mapping, "a/30", "a/30", said(true, member, post)).await.unwrap();
-        assert_eq!(kinds(&told), [("posted", 1_772_442_000), ("withdrawn", 1_772_442_000)], "{source}");
-        assert_eq!(told.iter().find(|event| event.kind == "withdrawn").unwrap().text["outcome"], "own_post");
+        assert_eq!(kinds(&told), [("received", 1_772_442_000)], "{source}");
+        assert_eq!(told[0].text["regime"], "post");
     }
     let mapping = mapping("telegram").await;
     let message = json!({"message_id": 71, "from": {"id": 900_000_017, "first_name": "Сынақ Азаматы 17"},

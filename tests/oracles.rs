@@ -19,6 +19,7 @@ use ahual_schemas::At;
 use ahual_schemas::sealing::Sealer;
 use ahual_transform::catalog::{Catalog, Moment};
 use ahual_transform::figures::Metrics;
+use ahual_transform::reference::Reference;
 use datafusion::prelude::SessionContext;
 use serde_json::{Value, json};
 use support::{Deployment, done, root, shared};
@@ -60,7 +61,8 @@ fn hold(name: &str, deployment: &Deployment, as_of: &str) {
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let metrics = Metrics::built_in(&Sealer::new("test", b"not a secret")).unwrap();
+        let metrics =
+            Metrics::built_in(&Sealer::new("test", b"not a secret"), &Reference::built_in().unwrap()).unwrap();
         let catalog = Catalog::new(&deployment.data, metrics.clone(), chrono_tz::UTC);
         let session = catalog.session(Moment { as_of: Some(as_of), known_at: None }).await.unwrap();
         for (table, plain, numbers) in EXPORTS {

@@ -7,10 +7,10 @@
 -- record: the directory of accounts said so when it was read.
 --
 -- Edge cases:
---   own posts, and the copies that open their discussions, are `posted`, and withdrawn with
---     the outcome 'own_post': they are activity, not complaints
+--   own posts have the regime `post`: they are activity, not complaints; the copies that
+--     open their discussions are news about the post
 --   an own answer is the first response, unless all it says is to write privately: that
---     is an interim one
+--     is an interim one. Each first response is an `official_reply` of its own, too
 --   what a resident says later in the thread is news about it, nothing else
 --   a message that was deleted is not told to bots: it stays
 -- Texts are read to tell such answers, and given to nobody; who wrote is hashed.
@@ -39,8 +39,8 @@ sorted AS (
       WHEN said_at IS NULL THEN 'no date'
     END AS set_aside,
     CASE
-      WHEN own AND (opens OR copied) THEN 'posted'
       WHEN opens THEN 'received'
+      WHEN own AND copied THEN 'posted'
       WHEN own AND regexp_like(said, 'жеке хабарлама|личн(ые|ое) сообщени|в личку|в директ|direct') THEN 'interim_response'
       WHEN own THEN 'first_response'
       ELSE 'updated'
@@ -54,8 +54,9 @@ SELECT
   said_at AS occurred_at,
   written_at AS recorded_at,
   written_at AS version,
-  CASE WHEN kind IN ('received', 'posted') THEN NULL ELSE _record_id END AS part_id,
-  CASE WHEN kind = 'received' THEN 'open' END AS status,
+  CASE WHEN own AND opens THEN 'post' END AS regime,
+  CASE WHEN kind = 'updated' THEN _record_id END AS part_id,
+  CASE WHEN kind <> 'received' THEN NULL WHEN own THEN 'posted' ELSE 'open' END AS status,
   NULL AS outcome,
   CASE WHEN kind IN ('received', 'posted') THEN body END AS body,
   CASE WHEN kind IN ('received', 'posted') THEN kato END AS territory,
@@ -64,6 +65,6 @@ SELECT
 FROM sorted
 
 UNION ALL
-SELECT _record, 'withdrawn', CASE WHEN kind = 'posted' AND opens THEN said_at END, written_at, written_at AS version, NULL, 'posted', 'own_post',
-       NULL, NULL, NULL, NULL
+SELECT _record, 'stage', CASE WHEN kind = 'first_response' THEN said_at END, written_at, written_at AS version, NULL, _record_id,
+       'received', 'official_reply', body, kato, NULL, NULL
 FROM sorted

@@ -7,10 +7,9 @@
 -- record: the directory of accounts said so when it was read.
 --
 -- Edge cases:
---   own posts are `posted`, and withdrawn with the outcome 'own_post': they are activity,
---     not complaints
+--   own posts have the regime `post`: they are activity, not complaints
 --   an own answer is the first response, unless all it says is to write privately: that
---     is an interim one
+--     is an interim one. Each first response is an `official_reply` of its own, too
 --   deleted: VK does not say when. A thread whose comment is gone is withdrawn with the
 --     outcome 'deleted' at the moment we found out (its append stamp); an answer that is
 --     gone is no answer any more
@@ -38,7 +37,6 @@ sorted AS (
     *,
     CASE WHEN said_at IS NULL THEN 'no date' END AS set_aside,
     CASE
-      WHEN own AND opens THEN 'posted'
       WHEN opens THEN 'received'
       WHEN gone THEN 'updated'
       WHEN own AND regexp_like(said, 'жеке хабарлама|личн(ые|ое) сообщени|в личку|в директ|direct') THEN 'interim_response'
@@ -52,8 +50,13 @@ SELECT
   _record,
   kind,
   said_at AS occurred_at,
-  CASE WHEN opens THEN NULL ELSE _record_id END AS part_id,
-  CASE WHEN kind = 'received' THEN 'open' WHEN gone THEN 'deleted' END AS status,
+  CASE WHEN own AND opens THEN 'post' END AS regime,
+  CASE WHEN kind = 'updated' THEN _record_id END AS part_id,
+  CASE
+    WHEN gone THEN 'deleted'
+    WHEN kind = 'received' AND own THEN 'posted'
+    WHEN kind = 'received' THEN 'open'
+  END AS status,
   NULL AS outcome,
   CASE WHEN opens THEN body END AS body,
   CASE WHEN opens THEN kato END AS territory,
@@ -62,12 +65,11 @@ SELECT
 FROM sorted
 
 UNION ALL
-SELECT
-  _record,
-  'withdrawn',
-  CASE WHEN opens AND own THEN said_at WHEN opens AND gone THEN _appended_at END,
-  NULL,
-  CASE WHEN gone THEN 'deleted' ELSE 'posted' END,
-  CASE WHEN own THEN 'own_post' ELSE 'deleted' END,
-  NULL, NULL, NULL, NULL
+SELECT _record, 'withdrawn', CASE WHEN opens AND gone THEN _appended_at END, NULL, NULL, 'deleted', 'deleted',
+       NULL, NULL, NULL, NULL
+FROM sorted
+
+UNION ALL
+SELECT _record, 'stage', CASE WHEN kind = 'first_response' THEN said_at END, NULL, _record_id, 'received',
+       'official_reply', body, kato, NULL, NULL
 FROM sorted

@@ -17,19 +17,33 @@ use datafusion::logical_expr::{
 };
 use datafusion::prelude::SessionContext;
 
+use crate::clocks;
+use crate::reference::Reference;
+
 /// Marks a time that stood in the record but could not be read (microseconds).
 pub const UNREADABLE: i64 = i64::MIN;
 
-/// Registers every function with `session`. `sealer` gives `keyed_hash` its key.
-pub fn register(session: &SessionContext, sealer: &Sealer) {
-    for udf in all(sealer) {
+/// Registers every function with `session`. `sealer` gives `keyed_hash` its key,
+/// `reference` what is looked up in calendars and other tables.
+pub fn register(session: &SessionContext, sealer: &Sealer, reference: &Arc<Reference>) {
+    for udf in all(sealer, reference) {
         session.register_udf(udf);
     }
 }
 
 /// All functions.
-pub fn all(sealer: &Sealer) -> Vec<ScalarUDF> {
-    let timestamp = || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+pub fn all(sealer: &Sealer, reference: &Arc<Reference>) -> Vec<ScalarUDF> {
+    let mut functions = own(sealer);
+    functions.extend(clocks::functions::all(reference));
+    functions
+}
+
+/// The type of instants.
+pub(crate) fn timestamp() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+fn own(sealer: &Sealer) -> Vec<ScalarUDF> {
     let hash_key = sealer.clone();
     vec![
         function("parse_when", &[2, 3], timestamp(), |args, rows| {
@@ -198,7 +212,8 @@ fn lv95(args: &[ArrayRef], pick: impl Fn(f64, f64) -> f64) -> Result<ArrayRef> {
     Ok(Arc::new(out))
 }
 
-fn texts(array: &ArrayRef) -> Result<StringArray> {
+/// A column as text.
+pub(crate) fn texts(array: &ArrayRef) -> Result<StringArray> {
     let array = arrow::compute::cast(array, &DataType::Utf8)?;
     Ok(array.as_string::<i32>().clone())
 }
@@ -250,7 +265,8 @@ struct Function {
     body: Body,
 }
 
-fn function(
+/// A function of some numbers of arguments.
+pub(crate) fn function(
     name: &'static str,
     arities: &[usize],
     returns: DataType,

@@ -479,33 +479,42 @@ impl Job {
             Some(states) => states,
             None => self.index.cases(by_case.keys().map(String::as_str))?,
         };
-        let rule = FoldRule { as_of: None, known_at: None, zone: self.parts.zone, folded_version: version };
         let (mut before, mut after) = (Subject::default(), Subject::default());
         let mut change = Change::default();
         let mut superseded = 0;
-        for (case_id, news) in by_case {
-            let mut state = states.remove(&case_id).unwrap_or_default();
-            let old = if state.is_empty() { Folded::default() } else { fold(&state, &rule) };
-            if !merge_rows(&mut state, news) {
-                continue;
-            }
-            let new = fold(&state, &rule);
-            for (folded, sign) in [(&old, -1), (&new, 1)] {
-                for row in &folded.ledger {
-                    let slot = change.ledger.entry((row.source.clone(), row.day)).or_default();
-                    for (total, count) in slot.iter_mut().zip(row.counts()) {
-                        *total += sign * count;
+        {
+            let reference = Arc::clone(self.parts.metrics.reference());
+            let rule = FoldRule {
+                as_of: None,
+                known_at: None,
+                zone: self.parts.zone,
+                folded_version: version,
+                reference: &reference,
+            };
+            for (case_id, news) in by_case {
+                let mut state = states.remove(&case_id).unwrap_or_default();
+                let old = if state.is_empty() { Folded::default() } else { fold(&state, &rule) };
+                if !merge_rows(&mut state, news) {
+                    continue;
+                }
+                let new = fold(&state, &rule);
+                for (folded, sign) in [(&old, -1), (&new, 1)] {
+                    for row in &folded.ledger {
+                        let slot = change.ledger.entry((row.source.clone(), row.day)).or_default();
+                        for (total, count) in slot.iter_mut().zip(row.counts()) {
+                            *total += sign * count;
+                        }
                     }
                 }
+                if (&old.case, &old.segments, &old.deadlines, &old.parts)
+                    != (&new.case, &new.segments, &new.deadlines, &new.parts)
+                {
+                    superseded += i64::from(old.case.is_some());
+                    before.push(&old);
+                    after.push(&new);
+                }
+                change.cases.insert(case_id, state);
             }
-            if (&old.case, &old.segments, &old.deadlines, &old.parts)
-                != (&new.case, &new.segments, &new.deadlines, &new.parts)
-            {
-                superseded += i64::from(old.case.is_some());
-                before.push(&old);
-                after.push(&new);
-            }
-            change.cases.insert(case_id, state);
         }
         change.ledger.retain(|_, counts| counts.iter().any(|c| *c != 0));
         let mut bag = Bag::default();

@@ -2,6 +2,7 @@
 
 pub mod by_case;
 pub mod catalog;
+pub mod clocks;
 pub mod decode;
 pub(crate) mod envelope;
 pub mod figures;
@@ -17,4 +18,5 @@ pub mod readers;
 pub mod reading;
 mod rebuild;
 pub mod reconcile;
+pub mod reference;
 pub mod sources;

@@ -22,6 +22,7 @@ use serde::Deserialize;
 
 use crate::decode::Columns;
 use crate::functions::{self, UNREADABLE, local_day};
+use crate::reference::Reference;
 
 /// `[source.mapping]`: how a source's records become events.
 #[derive(Debug, Clone, Deserialize)]
@@ -165,13 +166,15 @@ pub struct MappedEvent {
 /// What became of one record.
 pub type Outcome = Result<Vec<MappedEvent>, String>;
 
-const TEXT_COLUMNS: [&str; 12] = [
+const TEXT_COLUMNS: [&str; 14] = [
     "status",
     "outcome",
     "category",
     "body",
     "territory",
     "basis",
+    "rule",
+    "calendar",
     "reason",
     "time_rule",
     "parent_case_id",
@@ -195,6 +198,7 @@ pub struct Mapping {
     columns: Columns,
     schema: SchemaRef,
     sealer: Sealer,
+    reference: Arc<Reference>,
 }
 
 impl Mapping {
@@ -204,6 +208,7 @@ impl Mapping {
         config: &MappingConfig,
         base: &Path,
         sealer: &Sealer,
+        reference: &Arc<Reference>,
     ) -> Result<Self, MappingError> {
         let path = base.join(&config.sql);
         let sql = std::fs::read_to_string(&path).map_err(|source_error| MappingError::Unreadable {
@@ -211,7 +216,7 @@ impl Mapping {
             path: path.clone(),
             source: source_error,
         })?;
-        Self::new(source, config, path, sql, sealer).await
+        Self::new(source, config, path, sql, sealer, reference).await
     }
 
     /// A mapping from SQL text; `path` names it in messages.
@@ -221,6 +226,7 @@ impl Mapping {
         path: PathBuf,
         sql: String,
         sealer: &Sealer,
+        reference: &Arc<Reference>,
     ) -> Result<Self, MappingError> {
         let mut pairs: Vec<(String, String)> = match &config.columns {
             ColumnsConfig::Names(names) => names.iter().map(|n| (n.clone(), n.clone())).collect(),
@@ -258,6 +264,7 @@ impl Mapping {
             columns,
             schema: Arc::new(Schema::new(fields)),
             sealer: sealer.clone(),
+            reference: Arc::clone(reference),
         };
         mapping.check().await?;
         Ok(mapping)
@@ -309,7 +316,7 @@ impl Mapping {
         }
         for outcome in &mut outcomes {
             let Ok(events) = outcome else { continue };
-            if let Some(reason) = broken_rule(events) {
+            if let Some(reason) = broken_rule(events).or_else(|| self.unusable_term(events)) {
                 *outcome = Err(reason);
                 continue;
             }
@@ -345,7 +352,7 @@ impl Mapping {
     fn session(&self, raw: RecordBatch) -> Result<SessionContext, datafusion::error::DataFusionError> {
         let config = SessionConfig::new().with_target_partitions(1);
         let session = SessionContext::new_with_config(config);
-        functions::register(&session, &self.sealer);
+        functions::register(&session, &self.sealer, &self.reference);
         session.register_table("raw", Arc::new(MemTable::try_new(self.schema.clone(), vec![vec![raw]])?))?;
         Ok(session)
     }
@@ -433,6 +440,32 @@ impl Mapping {
             events.push(event);
         }
         Ok(())
+    }
+
+    /// Rules and calendars that are not there, or stand where no term is.
+    fn unusable_term(&self, events: &[MappedEvent]) -> Option<String> {
+        let Reference { rules, calendars, .. } = self.reference.as_ref();
+        events.iter().find_map(|event| {
+            let rule = event.text.get("rule").map(String::as_str);
+            let calendar = event.text.get("calendar").map(String::as_str);
+            let kind = Kind::from(event.kind.as_str());
+            match (rule, calendar) {
+                (None, None) => None,
+                (None, Some(calendar)) => {
+                    Some(format!("calendar {calendar} without a rule, in {}: nothing is counted by it", event.kind))
+                }
+                (Some(rule), _) if !matches!(kind, Kind::DeadlineSet | Kind::DeadlineExtended) => {
+                    Some(format!("rule {rule} in {}: only a deadline has a rule", event.kind))
+                }
+                (Some(rule), _) if !rules.contains(rule) => {
+                    Some(format!("unknown rule: {rule} is none of {}", rules.names().join(", ")))
+                }
+                (_, Some(calendar)) if calendars.get(calendar).is_none() && calendars.versions(calendar).is_empty() => {
+                    Some(format!("unknown calendar: {calendar} is none of {}", calendars.names().join(", ")))
+                }
+                _ => None,
+            }
+        })
     }
 
     fn column(&self, batch: &RecordBatch, name: &str, kind: &DataType) -> Result<Option<ArrayRef>, MappingError> {

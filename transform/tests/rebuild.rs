@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use ahual_schemas::feed::{FeedEntry, FeedPosition};
 use ahual_transform::catalog::Catalog;
 use ahual_transform::figures::{Bag, Metrics};
-use world::{Said, Stream, World, ZONE, block_on, sealer};
+use world::{Said, Stream, World, ZONE, block_on, reference, sealer};
 
 /// Cases closed and open, corrected and late.
 fn history() -> Stream {
@@ -140,7 +140,7 @@ fn other_definitions_form_the_cells_anew_and_the_feed_says_what_changed() {
                    CASE WHEN elapsed_us(received_at, closed_at) <= 36000000000 THEN 1 ELSE 0 END AS numerator,\n\
                    1 AS denominator FROM cases WHERE received_at IS NOT NULL";
         std::fs::write(own.path().join("closed_quickly.sql"), sql).unwrap();
-        let metrics = Metrics::load(&sealer(), Some(own.path())).await.unwrap();
+        let metrics = Metrics::load(&sealer(), &reference(), Some(own.path())).await.unwrap();
 
         let world = World::open_with(folder, &[], 1000, metrics.clone()).await;
         let after = kept(&world).await;

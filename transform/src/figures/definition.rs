@@ -18,6 +18,7 @@ use super::{Bag, Board, header, incidence, linear, quantile, statistics};
 use crate::fold::Folded;
 use crate::functions;
 use crate::reading::MetricInfo;
+use crate::reference::Reference;
 
 macro_rules! files {
     ($($name:literal),* $(,)?) => {
@@ -305,22 +306,29 @@ pub struct Metrics {
     metrics: Vec<Metric>,
     boards: Vec<Board>,
     sealer: Sealer,
+    reference: Arc<Reference>,
     /// Planned when something is first kept; one run at a time.
     keeper: Arc<OnceCell<Mutex<Keeper>>>,
 }
 
 impl Metrics {
-    /// The built-in metrics.
-    pub fn built_in(sealer: &Sealer) -> Result<Self, MetricError> {
+    /// The built-in metrics. `sealer` and `reference` are what functions need.
+    pub fn built_in(sealer: &Sealer, reference: &Arc<Reference>) -> Result<Self, MetricError> {
         let mut metrics = BUILT_IN.iter().map(|(name, sql)| Metric::parse(name, sql)).collect::<Result<Vec<_>, _>>()?;
         metrics.sort_by(|a, b| a.info.name.cmp(&b.info.name));
-        Ok(Self { metrics, boards: Board::built_in()?, sealer: sealer.clone(), keeper: Arc::default() })
+        let (boards, reference) = (Board::built_in()?, Arc::clone(reference));
+        Ok(Self { metrics, boards, sealer: sealer.clone(), reference, keeper: Arc::default() })
+    }
+
+    /// The reference data of the deployment.
+    pub fn reference(&self) -> &Arc<Reference> {
+        &self.reference
     }
 
     /// The built-in metrics, and those of the `.sql` files in `folder`, each named after
     /// its file. A file that is no metric is refused, with what to change.
-    pub async fn load(sealer: &Sealer, folder: Option<&Path>) -> Result<Self, MetricError> {
-        let mut metrics = Self::built_in(sealer)?;
+    pub async fn load(sealer: &Sealer, reference: &Arc<Reference>, folder: Option<&Path>) -> Result<Self, MetricError> {
+        let mut metrics = Self::built_in(sealer, reference)?;
         let Some(folder) = folder else { return Ok(metrics) };
         let unreadable = |path: &Path| {
             let path = path.to_owned();
@@ -407,9 +415,10 @@ impl Metrics {
         self.metrics.iter().find(|m| m.info.name == name)
     }
 
-    /// Names the definitions: changes when any SQL changes.
+    /// Names the definitions: changes when any SQL or any reference data changes.
     pub fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new();
+        hasher.update(self.reference.fingerprint().as_bytes());
         for metric in &self.metrics {
             hasher.update(metric.info.name.as_bytes());
             hasher.update(metric.sql.as_bytes());
@@ -426,7 +435,7 @@ impl Metrics {
 
     /// Registers scalar functions and quantile aggregates.
     pub fn register_functions(&self, session: &SessionContext) {
-        functions::register(session, &self.sealer);
+        functions::register(session, &self.sealer, &self.reference);
         quantile::register(session);
         incidence::register(session);
         statistics::register(session);

@@ -106,7 +106,7 @@ impl<'a> Contents<'a> {
     }
 
     /// What the contents add to the delivery ledger.
-    pub(super) fn ledger(&self, rule: &FoldRule) -> Vec<LedgerRow> {
+    pub(super) fn ledger(&self, rule: &FoldRule<'_>) -> Vec<LedgerRow> {
         let mut rows: BTreeMap<(String, Day), LedgerRow> = BTreeMap::new();
         for content in self.0.values() {
             let mut deliveries: Vec<_> = content.deliveries.iter().map(|(d, stamp)| (*stamp, *d)).collect();

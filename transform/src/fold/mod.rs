@@ -11,25 +11,26 @@
 //!    whose mapping asks for it keeps the time at which it was first observed.
 //! 4. `as_of` cuts what is left by the time it happened.
 //! 5. The remaining events, in order of occurrence, are folded: [`state`] the case itself,
-//!    [`custody`] who held it, [`deadlines`] and [`parts`].
+//!    [`custody`] who held it, [`terms`] its due dates and [`parts`].
 
 mod contents;
 mod custody;
-mod deadlines;
 mod parts;
 mod state;
+mod terms;
 
 use ahual_schemas::event::{Event, Kind};
 use ahual_schemas::table::At;
 use ahual_schemas::tables::{Case, Deadline, LedgerRow, Part, Segment};
 use chrono_tz::Tz;
 
+use crate::reference::Reference;
 use contents::{Contents, Said};
 use state::State;
 
 /// What the fold is told besides the events.
 #[derive(Debug, Clone, Copy)]
-pub struct FoldRule {
+pub struct FoldRule<'a> {
     /// What had happened by then.
     pub as_of: Option<At>,
     /// What was known by then.
@@ -38,6 +39,9 @@ pub struct FoldRule {
     pub zone: Tz,
     /// Version of `core.events` being folded; stands in every row.
     pub folded_version: i64,
+    /// Calendars and rules. Of the calendars' versions those count that were known by
+    /// `as_of` and `known_at`.
+    pub reference: &'a Reference,
 }
 
 /// What one case becomes.
@@ -56,7 +60,7 @@ pub struct Folded {
 }
 
 /// Folds the rows of one case.
-pub fn fold(rows: &[Event], rule: &FoldRule) -> Folded {
+pub fn fold(rows: &[Event], rule: &FoldRule<'_>) -> Folded {
     let contents = Contents::known(rows, rule.known_at);
     let ledger = contents.ledger(rule);
     let mut said = contents.in_force();
@@ -67,7 +71,7 @@ pub fn fold(rows: &[Event], rule: &FoldRule) -> Folded {
     let Some(first) = said.first() else {
         return Folded { ledger, ..Folded::default() };
     };
-    let mut state = State::new(first.event, rule.folded_version);
+    let mut state = State::new(first.event, rule);
     for said in &said {
         state.take(said);
     }

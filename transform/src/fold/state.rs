@@ -4,30 +4,31 @@ use std::collections::BTreeSet;
 
 use ahual_schemas::event::{Event, Kind};
 use ahual_schemas::table::At;
-use ahual_schemas::tables::{Case, Deadline, Segment};
+use ahual_schemas::tables::{Case, Segment};
 
 use super::contents::Said;
 use super::custody::Custody;
 use super::parts::Parts;
-use super::{Folded, deadlines};
+use super::terms::Terms;
+use super::{FoldRule, Folded};
 
 /// What has been folded so far.
-pub(super) struct State {
+pub(super) struct State<'a> {
     case: Case,
     custody: Custody,
-    deadlines: Vec<Deadline>,
+    terms: Terms<'a>,
     parts: Parts,
     attributes: serde_json::Map<String, serde_json::Value>,
     /// What the source itself contradicts, by name.
     flaws: BTreeSet<String>,
 }
 
-impl State {
-    pub(super) fn new(first: &Event, folded_version: i64) -> Self {
+impl<'a> State<'a> {
+    pub(super) fn new(first: &Event, rule: &FoldRule<'a>) -> Self {
         Self {
-            case: blank(first, folded_version),
+            case: blank(first, rule.folded_version),
             custody: Custody::default(),
-            deadlines: Vec::new(),
+            terms: Terms::new(rule),
             parts: Parts::default(),
             attributes: serde_json::Map::new(),
             flaws: BTreeSet::new(),
@@ -40,6 +41,7 @@ impl State {
         self.case.first_appended_at = self.case.first_appended_at.min(said.appended_at);
         self.case.last_appended_at = self.case.last_appended_at.max(said.appended_at);
         let kind = Kind::from(said.event.kind.as_str());
+        self.terms.advance(&mut self.case, said.at);
         if kind != Kind::Disappeared {
             self.case.disappeared_at = None;
         }
@@ -60,10 +62,14 @@ impl State {
                     case.received_at = Some(at);
                     case.received_on = Some(said.on);
                 }
+                self.terms.received(at);
                 self.custody.assigned(at, event.body.as_ref());
             }
             Kind::Registered | Kind::Assigned => self.custody.assigned(at, event.body.as_ref()),
-            Kind::Transferred => self.custody.transferred(at, event.body.as_ref()),
+            Kind::Transferred => {
+                self.terms.transferred(at);
+                self.custody.transferred(at, event.body.as_ref());
+            }
             Kind::FirstResponse => {
                 case.first_response_at.get_or_insert(at);
             }
@@ -71,10 +77,17 @@ impl State {
                 case.interim_response_at.get_or_insert(at);
                 self.held_while_open(at, event);
             }
-            Kind::Paused if case.state == "open" => self.custody.paused(at),
-            Kind::Resumed => self.custody.resumed(at),
-            Kind::DeadlineSet => deadlines::take(case, &mut self.deadlines, event, at, false),
-            Kind::DeadlineExtended => deadlines::take(case, &mut self.deadlines, event, at, true),
+            Kind::Paused if case.state == "open" => {
+                if self.terms.paused(case, at, event.reason.as_deref()) {
+                    self.custody.paused(at);
+                }
+            }
+            Kind::Resumed => {
+                self.terms.resumed(case, at);
+                self.custody.resumed(at);
+            }
+            Kind::DeadlineSet => self.terms.take(case, event, at, false),
+            Kind::DeadlineExtended => self.terms.take(case, event, at, true),
             Kind::DoneClaimed => {
                 case.done_claimed_at = Some(at);
                 self.held_while_open(at, event);
@@ -155,6 +168,7 @@ impl State {
         if !matches!(case.state.as_str(), "open" | "closed") {
             return;
         }
+        self.terms.resumed(case, said.at);
         self.custody.closed(said.at);
         case.state = "closed".to_owned();
         if case.first_closed_at.is_none() {
@@ -167,6 +181,7 @@ impl State {
     }
 
     fn end(&mut self, said: &Said<'_>, state: &str) {
+        self.terms.resumed(&mut self.case, said.at);
         self.custody.closed(said.at);
         self.case.state = state.to_owned();
         self.case.closed_at = None;
@@ -191,6 +206,8 @@ impl State {
 
     /// What the events come to.
     pub(super) fn finish(mut self) -> Folded {
+        let (deadlines, flaws) = self.terms.finish(&mut self.case);
+        self.flaws.extend(flaws.into_iter().map(str::to_owned));
         let case = &mut self.case;
         let blank = Segment {
             case_id: case.case_id.clone(),
@@ -213,7 +230,7 @@ impl State {
         self.flaws.extend(contradictions(case).into_iter().map(str::to_owned));
         case.flaws = (!self.flaws.is_empty()).then(|| self.flaws.into_iter().collect::<Vec<_>>().join(","));
         let parts = self.parts.finish(case);
-        Folded { case: Some(self.case), segments: held.segments, deadlines: self.deadlines, parts, ledger: Vec::new() }
+        Folded { case: Some(self.case), segments: held.segments, deadlines, parts, ledger: Vec::new() }
     }
 }
 

@@ -12,7 +12,7 @@ use ahual_transform::mapping::{ColumnsConfig, DueCompare, Mapping, MappingConfig
 use proptest::prelude::*;
 
 use crate::world::{ZONE, block_on, row, sealer, stamp};
-use crate::{RULE, quick, rows, second};
+use crate::{REFERENCE, RULE, quick, rows, second};
 
 /// An event of a record of its own, at so many seconds.
 fn event(kind: &str, at: i64) -> Event {
@@ -40,7 +40,7 @@ proptest! {
         rows in rows(),
         as_of in proptest::option::of(0..6_i64),
     ) {
-        let folded = fold(&rows, &FoldRule { as_of: as_of.map(second), ..RULE });
+        let folded = fold(&rows, &FoldRule { as_of: as_of.map(second), ..*RULE });
         let Some(case) = &folded.case else { return Ok(()) };
         for (nth, pair) in folded.segments.windows(2).enumerate() {
             prop_assert_eq!(pair[0].to_at, Some(pair[1].from_at), "after segment {}: {:?}", nth, folded.segments);
@@ -200,7 +200,7 @@ fn the_first_observed_close_survives_later_edits_where_the_mapping_asks_for_it()
     // What was known when only the second edit had come; and what had happened by then.
     let rows = edited(&closes, Some(FIRST_OBSERVED));
     let at =
-        |known: Option<At>, as_of: Option<At>| fold(&rows, &FoldRule { known_at: known, as_of, ..RULE }).case.unwrap();
+        |known: Option<At>, as_of: Option<At>| fold(&rows, &FoldRule { known_at: known, as_of, ..*RULE }).case.unwrap();
     assert_eq!(at(Some(stamp(0)), None).closed_at, None);
     assert_eq!(at(Some(stamp(2)), None).closed_at, Some(second(10)));
     assert_eq!(at(None, Some(second(15))).closed_at, Some(second(10)), "closed at 10, whatever was edited later");
@@ -226,7 +226,7 @@ async fn totals(cases: &[Vec<Event>], name: &str) -> (i64, i64, i64) {
         let named: Vec<Event> = events.iter().map(|e| Event { case_id: format!("door:{nth}"), ..e.clone() }).collect();
         subject.push(&fold(&named, &RULE));
     }
-    let metrics = Metrics::built_in(&sealer()).unwrap();
+    let metrics = Metrics::built_in(&sealer(), &REFERENCE).unwrap();
     let session = metrics.session();
     subject.register(&session).unwrap();
     let mut bag = Bag::default();
@@ -306,7 +306,8 @@ fn mapped(records: &[&str]) -> Vec<Outcome> {
             columns: ColumnsConfig::Names(["received", "due", "closed", "status"].map(str::to_owned).to_vec()),
             rename: BTreeMap::new(),
         };
-        let mapping = Mapping::new("door", &config, "door.sql".into(), DOOR.to_owned(), &sealer()).await.unwrap();
+        let mapping =
+            Mapping::new("door", &config, "door.sql".into(), DOOR.to_owned(), &sealer(), &REFERENCE).await.unwrap();
         let opened: Vec<Opened> = records
             .iter()
             .enumerate()
