@@ -76,6 +76,7 @@ fn event(line: &str, ordinal: usize, regime: &str) -> Event {
         rule: text("rule"),
         calendar: text("calendar"),
         reason: text("reason"),
+        time_rule: None,
         parent_case_id: None,
         score: None,
         longitude: None,
