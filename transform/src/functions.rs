@@ -198,7 +198,8 @@ fn lv95(args: &[ArrayRef], pick: impl Fn(f64, f64) -> f64) -> Result<ArrayRef> {
     Ok(Arc::new(out))
 }
 
-fn texts(array: &ArrayRef) -> Result<StringArray> {
+/// A column as text.
+pub(crate) fn texts(array: &ArrayRef) -> Result<StringArray> {
     let array = arrow::compute::cast(array, &DataType::Utf8)?;
     Ok(array.as_string::<i32>().clone())
 }
@@ -250,7 +251,8 @@ struct Function {
     body: Body,
 }
 
-fn function(
+/// A function of some numbers of arguments.
+pub(crate) fn function(
     name: &'static str,
     arities: &[usize],
     returns: DataType,

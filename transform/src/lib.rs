@@ -16,3 +16,4 @@ pub mod reading;
 pub mod reconcile;
 pub mod reference;
 pub mod sources;
+pub mod territory;
