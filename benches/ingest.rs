@@ -24,6 +24,7 @@ use ahual_transform::catalog::{Catalog, Moment};
 use ahual_transform::figures::Metrics;
 use ahual_transform::job::{Job, JobParts};
 use ahual_transform::mapping::Mapping;
+use ahual_transform::reference::Reference;
 use rand::Rng;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -129,7 +130,8 @@ async fn take(file: &Path, rows: usize) -> (Duration, Duration, Value) {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path();
     let sealer = Sealer::new("bench", b"bench");
-    let metrics = Metrics::built_in(&sealer).unwrap();
+    let reference = Reference::built_in().unwrap();
+    let metrics = Metrics::built_in(&sealer, &reference).unwrap();
     let log = ahual_ingest::log::open(&LogConfig::default(), data, PARTITIONS).await.unwrap();
     for topic in [DEAD_LETTERS.to_owned(), raw_topic(SOURCE)] {
         log.create_topic(&topic, TopicKind::Stream).await.unwrap();
@@ -148,7 +150,8 @@ async fn take(file: &Path, rows: usize) -> (Duration, Duration, Value) {
     assert_eq!((summary.records, summary.set_aside), (rows as u64, 0), "records in the log");
 
     let config = toml::from_str(MAPPING_CONFIG).unwrap();
-    let mapping = Mapping::new(SOURCE, &config, "bench.sql".into(), MAPPING.to_owned(), &sealer).await.unwrap();
+    let mapping =
+        Mapping::new(SOURCE, &config, "bench.sql".into(), MAPPING.to_owned(), &sealer, &reference).await.unwrap();
     let parts = JobParts {
         log,
         data_dir: data.to_owned(),

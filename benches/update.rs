@@ -22,6 +22,7 @@ use ahual_transform::fold::{FoldRule, fold};
 use ahual_transform::index::Change;
 use ahual_transform::job::{Job, JobParts};
 use ahual_transform::mapping::Mapping;
+use ahual_transform::reference::Reference;
 use rand::Rng;
 use rand::SeedableRng;
 use rand::seq::index::sample;
@@ -125,12 +126,14 @@ impl History {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().to_owned();
         let sealer = Sealer::new("bench", b"bench");
-        let metrics = Metrics::built_in(&sealer).unwrap();
+        let reference = Reference::built_in().unwrap();
+        let metrics = Metrics::built_in(&sealer, &reference).unwrap();
         let log = ahual_ingest::log::open(&LogConfig::default(), &data, PARTITIONS).await.unwrap();
         log.create_topic(DEAD_LETTERS, TopicKind::Stream).await.unwrap();
         log.create_topic(&raw_topic(SOURCE), TopicKind::Stream).await.unwrap();
         let config = toml::from_str(MAPPING_CONFIG).unwrap();
-        let mapping = Mapping::new(SOURCE, &config, "bench.sql".into(), MAPPING.to_owned(), &sealer).await.unwrap();
+        let mapping =
+            Mapping::new(SOURCE, &config, "bench.sql".into(), MAPPING.to_owned(), &sealer, &reference).await.unwrap();
         let job = Job::open(JobParts {
             log: Arc::clone(&log),
             data_dir: data.clone(),

@@ -2,6 +2,7 @@
 //! whole, without I/O besides reading the file; unknown keys are refused.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ahual_ingest::files::FilesConfig;
 use ahual_ingest::log::{KafkaConfig, LogConfig, LogKind};
@@ -14,6 +15,7 @@ use ahual_sinks::feed_topic::FeedTopicConfig;
 use ahual_sinks::http::HttpConfig;
 use ahual_sinks::postgres::PostgresConfig;
 use ahual_transform::mapping::MappingConfig;
+use ahual_transform::reference::{Reference, ReferenceConfig, ReferenceError};
 use chrono_tz::Tz;
 use serde::Deserialize;
 
@@ -63,6 +65,9 @@ pub struct Config {
     /// How raw bytes are sealed.
     #[serde(default)]
     pub sealing: Sealing,
+    /// Calendars, rules and what else is looked up.
+    #[serde(default)]
+    pub reference: ReferenceConfig,
     /// Source systems.
     #[serde(default, rename = "source")]
     pub sources: Vec<Source>,
@@ -231,6 +236,9 @@ impl Config {
                 problems.push(format!("source {}: mapping.sql names {}, which is no file", source.name, sql.display()));
             }
         }
+        if let Err(e) = self.reference_data() {
+            problems.push(chain(&e));
+        }
         problems.extend(self.sinks.http.iter().flat_map(HttpConfig::validate));
         problems.extend(self.sinks.postgres.iter().flat_map(PostgresConfig::validate));
         problems.extend(self.sinks.feed_topic.iter().flat_map(FeedTopicConfig::validate));
@@ -238,6 +246,11 @@ impl Config {
             return Ok(());
         }
         Err(ConfigError::Wrong { path: path.to_owned(), line: String::new(), what: problems.join("; ") })
+    }
+
+    /// The reference data: what ships, under the folder that `[reference]` names.
+    pub fn reference_data(&self) -> Result<Arc<Reference>, ReferenceError> {
+        Reference::load(&self.reference, &self.base_dir)
     }
 
     /// The sealer that `[sealing]` names.

@@ -38,9 +38,9 @@ pub struct PipelineSummary {
     pub records: u64,
 }
 
-/// Metrics of a deployment.
-pub fn metrics(sealer: &Sealer) -> anyhow::Result<Metrics> {
-    Metrics::built_in(sealer).context("reading the built-in metrics")
+/// Metrics of a deployment, with the reference data their functions read.
+pub fn metrics(config: &Config) -> anyhow::Result<Metrics> {
+    Metrics::built_in(&config.sealer()?, &config.reference_data()?).context("reading the built-in metrics")
 }
 
 impl Pipeline {
@@ -51,9 +51,11 @@ impl Pipeline {
         if matches!(config.sealing.key, ahual_schemas::secret::SecretRef::Development(_)) {
             tracing::warn!("raw records are sealed with a development key; set sealing.key for real data");
         }
+        let metrics = metrics(&config)?;
         let mut mappings = BTreeMap::new();
         for source in &config.sources {
-            let mapping = Mapping::load(&source.name, &source.mapping, &config.base_dir, &sealer).await?;
+            let mapping =
+                Mapping::load(&source.name, &source.mapping, &config.base_dir, &sealer, metrics.reference()).await?;
             mappings.insert(source.name.clone(), mapping);
         }
         let log = ahual_ingest::log::open(&config.log, data_dir, config.deployment.partitions)
@@ -67,7 +69,7 @@ impl Pipeline {
             log: Arc::clone(&log),
             data_dir: data_dir.to_owned(),
             mappings,
-            metrics: metrics(&sealer)?,
+            metrics,
             sealer: sealer.clone(),
             zone: config.deployment.time_zone,
             batch_records: config.deployment.batch_records,

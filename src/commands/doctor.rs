@@ -29,6 +29,17 @@ pub async fn run(arguments: cli::Deployment) -> anyhow::Result<ExitCode> {
             None
         }
     };
+    let reference = match config.reference_data() {
+        Ok(reference) => {
+            let calendars = reference.calendars.ids().join(", ");
+            say("reference data".to_owned(), Ok(format!("{}, calendars {calendars}", reference.fingerprint())));
+            Some(reference)
+        }
+        Err(error) => {
+            say("reference data".to_owned(), Err(chain(&error)));
+            None
+        }
+    };
     let log = ahual_ingest::log::open(&config.log, &arguments.data, config.deployment.partitions).await;
     say(
         "log".to_owned(),
@@ -38,8 +49,8 @@ pub async fn run(arguments: cli::Deployment) -> anyhow::Result<ExitCode> {
         },
     );
     for source in &config.sources {
-        if let Some(sealer) = &sealer {
-            let mapping = Mapping::load(&source.name, &source.mapping, &config.base_dir, sealer).await;
+        if let (Some(sealer), Some(reference)) = (&sealer, &reference) {
+            let mapping = Mapping::load(&source.name, &source.mapping, &config.base_dir, sealer, reference).await;
             let planned = mapping.map(|_| source.mapping.sql.display().to_string()).map_err(|e| chain(&e));
             say(format!("source {} mapping", source.name), planned);
         }

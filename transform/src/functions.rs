@@ -17,19 +17,33 @@ use datafusion::logical_expr::{
 };
 use datafusion::prelude::SessionContext;
 
+use crate::clocks;
+use crate::reference::Reference;
+
 /// Marks a time that stood in the record but could not be read (microseconds).
 pub const UNREADABLE: i64 = i64::MIN;
 
-/// Registers every function with `session`. `sealer` gives `keyed_hash` its key.
-pub fn register(session: &SessionContext, sealer: &Sealer) {
-    for udf in all(sealer) {
+/// Registers every function with `session`. `sealer` gives `keyed_hash` its key,
+/// `reference` what is looked up in calendars and other tables.
+pub fn register(session: &SessionContext, sealer: &Sealer, reference: &Arc<Reference>) {
+    for udf in all(sealer, reference) {
         session.register_udf(udf);
     }
 }
 
 /// All functions.
-pub fn all(sealer: &Sealer) -> Vec<ScalarUDF> {
-    let timestamp = || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+pub fn all(sealer: &Sealer, reference: &Arc<Reference>) -> Vec<ScalarUDF> {
+    let mut functions = own(sealer);
+    functions.extend(clocks::functions::all(reference));
+    functions
+}
+
+/// The type of instants.
+pub(crate) fn timestamp() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+fn own(sealer: &Sealer) -> Vec<ScalarUDF> {
     let hash_key = sealer.clone();
     vec![
         function("parse_when", &[2, 3], timestamp(), |args, rows| {

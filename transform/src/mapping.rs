@@ -22,6 +22,7 @@ use serde::Deserialize;
 
 use crate::decode::Columns;
 use crate::functions::{self, UNREADABLE, local_day};
+use crate::reference::Reference;
 
 /// `[source.mapping]`: how a source's records become events.
 #[derive(Debug, Clone, Deserialize)]
@@ -194,6 +195,7 @@ pub struct Mapping {
     columns: Columns,
     schema: SchemaRef,
     sealer: Sealer,
+    reference: Arc<Reference>,
 }
 
 impl Mapping {
@@ -203,6 +205,7 @@ impl Mapping {
         config: &MappingConfig,
         base: &Path,
         sealer: &Sealer,
+        reference: &Arc<Reference>,
     ) -> Result<Self, MappingError> {
         let path = base.join(&config.sql);
         let sql = std::fs::read_to_string(&path).map_err(|source_error| MappingError::Unreadable {
@@ -210,7 +213,7 @@ impl Mapping {
             path: path.clone(),
             source: source_error,
         })?;
-        Self::new(source, config, path, sql, sealer).await
+        Self::new(source, config, path, sql, sealer, reference).await
     }
 
     /// A mapping from SQL text; `path` names it in messages.
@@ -220,6 +223,7 @@ impl Mapping {
         path: PathBuf,
         sql: String,
         sealer: &Sealer,
+        reference: &Arc<Reference>,
     ) -> Result<Self, MappingError> {
         let mut pairs: Vec<(String, String)> = match &config.columns {
             ColumnsConfig::Names(names) => names.iter().map(|n| (n.clone(), n.clone())).collect(),
@@ -257,6 +261,7 @@ impl Mapping {
             columns,
             schema: Arc::new(Schema::new(fields)),
             sealer: sealer.clone(),
+            reference: Arc::clone(reference),
         };
         mapping.check().await?;
         Ok(mapping)
@@ -344,7 +349,7 @@ impl Mapping {
     fn session(&self, raw: RecordBatch) -> Result<SessionContext, datafusion::error::DataFusionError> {
         let config = SessionConfig::new().with_target_partitions(1);
         let session = SessionContext::new_with_config(config);
-        functions::register(&session, &self.sealer);
+        functions::register(&session, &self.sealer, &self.reference);
         session.register_table("raw", Arc::new(MemTable::try_new(self.schema.clone(), vec![vec![raw]])?))?;
         Ok(session)
     }

@@ -58,6 +58,8 @@ pub struct Calendar {
     weeks: BTreeMap<String, Week>,
     openings: BTreeMap<String, OnceLock<Opening>>,
     first_day: i32,
+    /// First and last instant covered; the latter begins the day after the last.
+    bounds: (i64, i64),
     /// Working days before each covered day, and one more: all of them.
     worked_before: Vec<u32>,
 }
@@ -89,6 +91,7 @@ impl Calendar {
             openings: parts.weeks.keys().map(|body| (body.clone(), OnceLock::new())).collect(),
             weeks: parts.weeks,
             first_day: 0,
+            bounds: (i64::MIN, i64::MAX),
             worked_before: Vec::new(),
         };
         let mut worked = 0;
@@ -101,6 +104,10 @@ impl Calendar {
             day = next;
         }
         calendar.worked_before.push(worked);
+        let start = |day| calendar.day_start(day);
+        if let (Some(first), Some(end)) = (start(calendar.first_day), start(calendar.end_day())) {
+            calendar.bounds = (first, end);
+        }
         calendar
     }
 
@@ -207,12 +214,11 @@ impl Calendar {
     }
 
     fn covered(&self, at: At) -> Result<(), NotCovered> {
-        let day = local_day(at.0, self.zone).unwrap_or(i32::MAX);
-        // Midnight after the last day still ends it.
-        if day == self.end_day() && self.day_start(day) == Some(at.0) {
+        if (self.bounds.0..=self.bounds.1).contains(&at.0) {
             return Ok(());
         }
-        self.index(day).map(|_| ())
+        let year = local_day(at.0, self.zone).and_then(date).map_or(i32::MAX, |day| day.year());
+        Err(NotCovered { calendar: self.id.clone(), year })
     }
 
     fn opening(&self, body: Option<&str>) -> &Opening {
@@ -229,7 +235,8 @@ impl Calendar {
         self.first_day..self.end_day()
     }
 
-    fn day_start(&self, day: i32) -> Option<i64> {
+    /// The first instant of a local day.
+    pub(super) fn day_start(&self, day: i32) -> Option<i64> {
         at_local(date(day)?.and_time(chrono::NaiveTime::MIN), self.zone)
     }
 

@@ -128,6 +128,11 @@ impl Calendars {
         self.by_name.values().flatten()
     }
 
+    /// Names of all calendars.
+    pub fn names(&self) -> Vec<&str> {
+        self.by_name.keys().map(String::as_str).collect()
+    }
+
     /// `name@version` of every version.
     pub fn ids(&self) -> Vec<&str> {
         self.iter().map(|calendar| calendar.id()).collect()

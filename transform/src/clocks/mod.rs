@@ -8,9 +8,12 @@
 
 mod calendar;
 mod calendars;
+mod due;
+pub(crate) mod functions;
 mod hours;
 mod rule;
 
 pub use calendar::{Calendar, DayKind, Exception, NotCovered};
 pub use calendars::Calendars;
+pub use due::{Due, due, latest_extension};
 pub use rule::{CountedFrom, Counting, ExtensionLimit, LastDay, Rule, Rules, Term};

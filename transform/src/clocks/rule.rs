@@ -292,5 +292,5 @@ fn minutes(hours: f64) -> Option<i64> {
     let minutes = hours * 60.0;
     // Exact below 2^53, far above any term.
     #[allow(clippy::cast_possible_truncation)]
-    (minutes >= 1.0 && minutes < 1e9 && minutes.fract() == 0.0).then_some(minutes as i64)
+    ((1.0..1e9).contains(&minutes) && minutes.fract() == 0.0).then_some(minutes as i64)
 }

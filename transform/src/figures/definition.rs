@@ -14,6 +14,7 @@ use super::{Bag, quantile};
 use crate::fold::Folded;
 use crate::functions;
 use crate::reading::MetricInfo;
+use crate::reference::Reference;
 
 /// The metrics that ship with Ahual: name and SQL.
 const BUILT_IN: [(&str, &str); 13] = [
@@ -212,14 +213,20 @@ fn moment(as_of: Option<At>) -> String {
 pub struct Metrics {
     metrics: Vec<Metric>,
     sealer: Sealer,
+    reference: Arc<Reference>,
 }
 
 impl Metrics {
-    /// The built-in metrics.
-    pub fn built_in(sealer: &Sealer) -> Result<Self, MetricError> {
+    /// The built-in metrics. `sealer` and `reference` are what functions need.
+    pub fn built_in(sealer: &Sealer, reference: &Arc<Reference>) -> Result<Self, MetricError> {
         let mut metrics = BUILT_IN.iter().map(|(name, sql)| Metric::parse(name, sql)).collect::<Result<Vec<_>, _>>()?;
         metrics.sort_by(|a, b| a.info.name.cmp(&b.info.name));
-        Ok(Self { metrics, sealer: sealer.clone() })
+        Ok(Self { metrics, sealer: sealer.clone(), reference: Arc::clone(reference) })
+    }
+
+    /// The reference data of the deployment.
+    pub fn reference(&self) -> &Arc<Reference> {
+        &self.reference
     }
 
     /// Metrics in order of name.
@@ -232,9 +239,10 @@ impl Metrics {
         self.metrics.iter().find(|m| m.info.name == name)
     }
 
-    /// Names the definitions: changes when any SQL changes.
+    /// Names the definitions: changes when any SQL or any reference data changes.
     pub fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new();
+        hasher.update(self.reference.fingerprint().as_bytes());
         for metric in &self.metrics {
             hasher.update(metric.info.name.as_bytes());
             hasher.update(metric.sql.as_bytes());
@@ -251,7 +259,7 @@ impl Metrics {
 
     /// Registers scalar functions and quantile aggregates.
     pub fn register_functions(&self, session: &SessionContext) {
-        functions::register(session, &self.sealer);
+        functions::register(session, &self.sealer, &self.reference);
         quantile::register(session);
     }
 

@@ -16,6 +16,7 @@ use ahual_transform::figures::Metrics;
 use ahual_transform::index::Index;
 use ahual_transform::job::{Job, JobParts};
 use ahual_transform::mapping::{ColumnsConfig, DueCompare, Mapping, MappingConfig};
+use ahual_transform::reference::Reference;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use proptest::prelude::*;
@@ -49,6 +50,10 @@ const COLUMNS: [&str; 15] = [
 
 pub(crate) fn sealer() -> Sealer {
     Sealer::new("test", b"not a secret")
+}
+
+pub(crate) fn reference() -> Arc<Reference> {
+    Reference::built_in().unwrap()
 }
 
 pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -191,7 +196,7 @@ async fn mapping() -> Mapping {
         columns: ColumnsConfig::Names(COLUMNS.map(str::to_owned).to_vec()),
         rename: BTreeMap::new(),
     };
-    Mapping::new(SOURCE, &config, "door.sql".into(), mapping_sql(), &sealer()).await.unwrap()
+    Mapping::new(SOURCE, &config, "door.sql".into(), mapping_sql(), &sealer(), &reference()).await.unwrap()
 }
 
 fn said() -> impl Strategy<Value = Said> {
@@ -379,7 +384,7 @@ impl World {
 
     /// Opens the job on what `folder` holds, beside a log that holds `records`.
     pub(crate) async fn open(folder: tempfile::TempDir, records: &[StoredRecord], batch_records: usize) -> Self {
-        let metrics = Metrics::built_in(&sealer()).unwrap();
+        let metrics = Metrics::built_in(&sealer(), &reference()).unwrap();
         let parts = JobParts {
             log: Arc::new(MemoryLog { records: records.to_vec() }),
             data_dir: folder.path().to_owned(),
