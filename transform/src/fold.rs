@@ -19,6 +19,7 @@ use ahual_schemas::tables::{Case, Deadline, LedgerRow, Part, Segment};
 use chrono_tz::Tz;
 
 use crate::functions::local_day;
+use crate::territory;
 
 /// What the fold is told besides the events.
 #[derive(Debug, Clone, Copy)]
@@ -326,6 +327,12 @@ impl State {
         newest(&mut case.category, &event.category);
         newest(&mut case.body, &event.body);
         newest(&mut case.territory, &event.territory);
+        if event.territory.is_some() {
+            // What was wrong with the code before is not wrong with this one.
+            for name in [territory::PROBLEM, territory::SAID] {
+                self.attributes.shift_remove(name);
+            }
+        }
         if matches!(kind, Kind::Closed | Kind::Withdrawn | Kind::Merged) {
             newest(&mut case.outcome, &event.outcome);
         }
@@ -493,6 +500,10 @@ impl State {
             self.push_segment(body, from_at, None);
         }
         let case = &mut self.case;
+        let territory_flaw = self
+            .attributes
+            .get(territory::PROBLEM)
+            .and_then(|problem| Some(format!("territory_{}", problem.as_str()?)));
         if !self.attributes.is_empty() {
             case.attributes = Some(serde_json::Value::Object(self.attributes).to_string());
         }
@@ -511,6 +522,7 @@ impl State {
                 }
             }
         }
+        flaws.extend(territory_flaw.as_deref());
         flaws.sort_unstable();
         case.flaws = (!flaws.is_empty()).then(|| flaws.join(","));
         let mut parts: Vec<Part> = self.parts.into_values().collect();

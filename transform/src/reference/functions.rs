@@ -7,8 +7,9 @@ use arrow::datatypes::DataType;
 use datafusion::logical_expr::ScalarUDF;
 
 use super::Reference;
+use crate::clocks::functions::days;
 use crate::functions::{function, texts};
-use crate::territory::functions::{day_of, days};
+use crate::territory::functions::day_of;
 
 /// The functions, over `reference`.
 pub(crate) fn all(reference: &Arc<Reference>) -> Vec<ScalarUDF> {

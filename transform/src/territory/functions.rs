@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use ahual_schemas::Day;
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Float64Array, StringArray};
-use arrow::datatypes::{DataType, Date32Type, Float64Type};
+use arrow::datatypes::{DataType, Float64Type};
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::ScalarUDF;
 
 use super::{Kato, Language, Territories, View, Written, read};
+use crate::clocks::functions::days;
 use crate::functions::{function, texts};
 use crate::reference::Reference;
 
@@ -142,11 +143,7 @@ fn codes(codes: impl IntoIterator<Item = Option<Kato>>) -> ArrayRef {
     Arc::new(out.finish())
 }
 
-/// A column of days. An instant counts as its day in UTC: give `local_date(…)`.
-pub(crate) fn days(array: &ArrayRef) -> Result<Date32Array> {
-    Ok(arrow::compute::cast(array, &DataType::Date32)?.as_primitive::<Date32Type>().clone())
-}
-
+/// The day a row says.
 pub(crate) fn day_of(days: &Date32Array, row: usize) -> Option<Day> {
     days.is_valid(row).then(|| Day(days.value(row)))
 }

@@ -15,6 +15,7 @@ mod code;
 pub(crate) mod functions;
 mod history;
 mod places;
+mod polygon;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,11 @@ pub use history::View;
 pub use places::{Boundaries, BoundariesConfig, Places, Settlements, SettlementsConfig};
 
 use crate::reference::{Files, Problem, Sheet, Validity};
+
+/// Attribute of an event, and of its case: what is wrong with the code the source gave.
+pub(crate) const PROBLEM: &str = "territory_problem";
+/// Attribute beside [`PROBLEM`]: what the source wrote, where that is not `territory`.
+pub(crate) const SAID: &str = "territory_said";
 
 /// What kind of territory a code names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

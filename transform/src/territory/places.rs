@@ -4,12 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use geo::{BoundingRect, Coord, Intersects, LineString, MultiPolygon, Polygon};
-use rstar::primitives::GeomWithData;
-use rstar::{AABB, RTree, RTreeObject};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::polygon::{Point, Polygon};
 use super::{Kato, Level, Territories, Written, read};
 use crate::reference::{File, Problem};
 
@@ -59,26 +57,11 @@ pub(super) fn are_degrees(longitude: f64, latitude: f64) -> bool {
     longitude.abs() <= 180.0 && latitude.abs() <= 90.0
 }
 
-/// A territory's polygons.
-#[derive(Debug)]
-struct Shape {
-    kato: Kato,
-    polygons: MultiPolygon<f64>,
-    envelope: AABB<[f64; 2]>,
-}
-
-impl RTreeObject for Shape {
-    type Envelope = AABB<[f64; 2]>;
-
-    fn envelope(&self) -> Self::Envelope {
-        self.envelope
-    }
-}
-
 /// Boundaries of territories.
 #[derive(Debug)]
 pub struct Boundaries {
-    shapes: RTree<Shape>,
+    /// In order of code, so that the first that covers a point is the lowest.
+    shapes: Vec<(Kato, Polygon)>,
 }
 
 impl Boundaries {
@@ -126,107 +109,97 @@ impl Boundaries {
                 ));
                 continue;
             }
-            let polygons = match polygons(&feature["geometry"]) {
-                Ok(polygons) => polygons,
+            let polygon = match rings(&feature["geometry"]).map(Polygon::new) {
+                Ok(Some(polygon)) => polygon,
+                Ok(None) => {
+                    wrong(format!("feature {index} ({kato}) is empty"));
+                    continue;
+                }
                 Err(what) => {
                     wrong(format!("feature {index} ({kato}): {what}"));
                     continue;
                 }
             };
-            let Some(rectangle) = polygons.bounding_rect() else {
-                wrong(format!("feature {index} ({kato}) is empty"));
-                continue;
-            };
-            let (low, high) = (rectangle.min(), rectangle.max());
-            if !(are_degrees(low.x, low.y) && are_degrees(high.x, high.y)) {
+            if !polygon.corners().iter().all(|(x, y)| are_degrees(*x, *y)) {
                 wrong(format!("feature {index} ({kato}) is not in degrees; the file must be in WGS 84"));
             }
-            shapes.push(Shape { kato, polygons, envelope: AABB::from_corners([low.x, low.y], [high.x, high.y]) });
+            shapes.push((kato, polygon));
         }
         if shapes.is_empty() {
             wrong("has no boundary".to_owned());
         }
-        (problems.len() == before).then(|| Self { shapes: RTree::bulk_load(shapes) })
+        shapes.sort_by_key(|(kato, _)| *kato);
+        (problems.len() == before).then_some(Self { shapes })
     }
 
     /// The territory a point lies in. A point on a boundary belongs to both sides; then,
     /// and where boundaries overlap, the lowest code stands.
     pub fn at(&self, longitude: f64, latitude: f64) -> Option<Kato> {
-        let point = Coord { x: longitude, y: latitude };
-        self.shapes
-            .locate_in_envelope_intersecting(&AABB::from_point([longitude, latitude]))
-            .filter(|shape| shape.polygons.intersects(&point))
-            .map(|shape| shape.kato)
-            .min()
+        self.shapes.iter().find(|(_, polygon)| polygon.covers((longitude, latitude))).map(|(kato, _)| *kato)
     }
 }
 
-fn polygons(geometry: &Value) -> Result<MultiPolygon<f64>, String> {
+/// The rings of a geometry, of all its parts.
+fn rings(geometry: &Value) -> Result<Vec<Vec<Point>>, String> {
     let coordinates = &geometry["coordinates"];
-    match geometry["type"].as_str() {
-        Some("Polygon") => Ok(MultiPolygon::new(vec![polygon(coordinates)?])),
-        Some("MultiPolygon") => {
-            let parts = coordinates.as_array().ok_or("its coordinates are no array")?;
-            Ok(MultiPolygon::new(parts.iter().map(polygon).collect::<Result<_, _>>()?))
+    let parts: Vec<&Value> = match geometry["type"].as_str() {
+        Some("Polygon") => vec![coordinates],
+        Some("MultiPolygon") => coordinates.as_array().ok_or("its coordinates are no array")?.iter().collect(),
+        other => {
+            return Err(format!("is a {}; only Polygon and MultiPolygon have an inside", other.unwrap_or("nothing")));
         }
-        other => Err(format!("is a {}; only Polygon and MultiPolygon have an inside", other.unwrap_or("nothing"))),
-    }
-}
-
-fn polygon(rings: &Value) -> Result<Polygon<f64>, String> {
-    let rings = rings.as_array().ok_or("a polygon is no array of rings")?;
-    let mut lines = Vec::with_capacity(rings.len());
-    for ring in rings {
-        let points = ring.as_array().ok_or("a ring is no array of points")?;
-        let line: LineString<f64> = points
-            .iter()
-            .map(|point| Some(Coord { x: point.get(0)?.as_f64()?, y: point.get(1)?.as_f64()? }))
-            .collect::<Option<Vec<_>>>()
-            .ok_or("a point is no pair of numbers")?
-            .into();
-        if line.0.len() < 4 || line.0.first() != line.0.last() {
-            return Err("a ring is not closed".to_owned());
+    };
+    let mut rings = Vec::new();
+    for part in parts {
+        for told in part.as_array().ok_or("a polygon is no array of rings")? {
+            let points = told.as_array().ok_or("a ring is no array of points")?;
+            let ring: Vec<Point> = points
+                .iter()
+                .map(|point| Some((point.get(0)?.as_f64()?, point.get(1)?.as_f64()?)))
+                .collect::<Option<_>>()
+                .ok_or("a point is no pair of numbers")?;
+            if ring.len() < 4 || ring.first() != ring.last() {
+                return Err("a ring is not closed".to_owned());
+            }
+            rings.push(ring);
         }
-        lines.push(line);
     }
-    let mut lines = lines.into_iter();
-    let outer = lines.next().ok_or("a polygon has no ring")?;
-    Ok(Polygon::new(outer, lines.collect()))
+    Ok(rings)
 }
 
-/// A place on the unit sphere. Chords are as long as their arcs are, in order, so the
-/// nearest by chord is the nearest on the ground, across any meridian.
-type Place = GeomWithData<[f64; 3], Kato>;
-
-fn on_sphere(longitude: f64, latitude: f64) -> [f64; 3] {
-    let (x, y) = (longitude.to_radians(), latitude.to_radians());
-    [y.cos() * x.cos(), y.cos() * x.sin(), y.sin()]
-}
-
-/// The squared chord of a distance on the ground.
-fn chord_2(km: f64) -> f64 {
-    (2.0 * (km / EARTH_KM / 2.0).sin()).powi(2)
+/// The ground between two points, kilometres, by the haversine.
+fn distance_km(from: Point, to: Point) -> f64 {
+    let half = |a: f64, b: f64| ((b - a).to_radians() / 2.0).sin().powi(2);
+    let (y1, y2) = (from.1.to_radians(), to.1.to_radians());
+    let chord = half(from.1, to.1) + y1.cos() * y2.cos() * half(from.0, to.0);
+    2.0 * EARTH_KM * chord.sqrt().min(1.0).asin()
 }
 
 /// Points of settlements.
 #[derive(Debug)]
 pub struct Settlements {
-    places: RTree<Place>,
-    within_2: f64,
+    /// In order of latitude, so that only a band around a point is looked at.
+    places: Vec<(Point, Kato)>,
+    within_km: f64,
     /// Settlements of the file that have no code and lie on none that has.
     pub without_code: usize,
 }
 
 impl Settlements {
+    fn new(mut places: Vec<(Point, Kato)>, within_km: f64, without_code: usize) -> Self {
+        places.sort_by(|(a, _), (b, _)| a.1.total_cmp(&b.1));
+        Self { places, within_km, without_code }
+    }
+
     /// The towns and settlements in force that have a point.
     pub fn of(territories: &Territories, within_km: f64) -> Self {
         let places = territories
             .iter()
             .filter(|row| matches!(row.level, Level::Town | Level::Settlement | Level::CityDistrict))
             .filter(|row| row.validity.to.is_none())
-            .filter_map(|row| row.point.map(|(x, y)| Place::new(on_sphere(x, y), row.kato)))
+            .filter_map(|row| row.point.map(|point| (point, row.kato)))
             .collect();
-        Self { places: RTree::bulk_load(places), within_2: chord_2(within_km), without_code: 0 }
+        Self::new(places, within_km, 0)
     }
 
     /// Reads the file that `config` names; without one, the territories' own points. A
@@ -275,20 +248,16 @@ impl Settlements {
                 }
             };
             match kato {
-                Some(kato) => places.push(Place::new(on_sphere(longitude, latitude), kato)),
+                Some(kato) => places.push(((longitude, latitude), kato)),
                 None => without_code += 1,
             }
         }
-        (problems.len() == before).then(|| Self {
-            places: RTree::bulk_load(places),
-            within_2: chord_2(within_km),
-            without_code,
-        })
+        (problems.len() == before).then(|| Self::new(places, within_km, without_code))
     }
 
     /// How many settlements can be the answer.
     pub fn len(&self) -> usize {
-        self.places.size()
+        self.places.len()
     }
 
     /// Whether there is none.
@@ -298,9 +267,16 @@ impl Settlements {
 
     /// The nearest settlement that is near enough; of equally near ones the lowest code.
     pub fn at(&self, longitude: f64, latitude: f64) -> Option<Kato> {
-        let mut nearest = self.places.nearest_neighbor_iter_with_distance_2(&on_sphere(longitude, latitude));
-        let (first, distance_2) = nearest.next().filter(|(_, distance_2)| *distance_2 <= self.within_2)?;
-        nearest.take_while(|(_, other)| *other <= distance_2).map(|(place, _)| place.data).chain([first.data]).min()
+        // A little wide, since rounding may not lose a place at the very end.
+        let band = (self.within_km / EARTH_KM).to_degrees() + 1e-9;
+        let first = self.places.partition_point(|((_, y), _)| *y < latitude - band);
+        self.places[first..]
+            .iter()
+            .take_while(|((_, y), _)| *y <= latitude + band)
+            .map(|(point, kato)| (distance_km(*point, (longitude, latitude)), *kato))
+            .filter(|(km, _)| *km <= self.within_km)
+            .min_by(|(a, one), (b, other)| a.total_cmp(b).then(one.cmp(other)))
+            .map(|(_, kato)| kato)
     }
 }
 
