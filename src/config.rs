@@ -71,6 +71,9 @@ pub struct Config {
     /// Source systems.
     #[serde(default, rename = "source")]
     pub sources: Vec<Source>,
+    /// Metrics besides the built-in ones.
+    #[serde(default)]
+    pub metrics: MetricsConfig,
     /// Where others read.
     #[serde(default)]
     pub sinks: Sinks,
@@ -148,6 +151,14 @@ impl Source {
     }
 }
 
+/// `[metrics]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// Folder of `.sql` files, each a metric named after its file.
+    pub folder: Option<PathBuf>,
+}
+
 /// `[sinks]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -209,6 +220,11 @@ impl Config {
         }
     }
 
+    /// Folder of the deployment's own metrics.
+    pub fn metrics_folder(&self) -> Option<PathBuf> {
+        self.metrics.folder.as_ref().map(|folder| self.base_dir.join(folder))
+    }
+
     fn check(&self, path: &Path) -> Result<(), ConfigError> {
         let mut problems = self.log.problems();
         if self.sources.is_empty() {
@@ -238,6 +254,9 @@ impl Config {
         }
         if let Err(e) = self.reference_data() {
             problems.push(chain(&e));
+        }
+        if let Some(folder) = self.metrics_folder().filter(|folder| !folder.is_dir()) {
+            problems.push(format!("metrics.folder names {}, which is no folder", folder.display()));
         }
         problems.extend(self.sinks.http.iter().flat_map(HttpConfig::validate));
         problems.extend(self.sinks.postgres.iter().flat_map(PostgresConfig::validate));

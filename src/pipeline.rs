@@ -38,9 +38,11 @@ pub struct PipelineSummary {
     pub records: u64,
 }
 
-/// Metrics of a deployment, with the reference data their functions read.
-pub fn metrics(config: &Config) -> anyhow::Result<Metrics> {
-    Metrics::built_in(&config.sealer()?, &config.reference_data()?).context("reading the built-in metrics")
+/// Metrics of a deployment: the built-in ones and its own, with the reference data their
+/// functions read.
+pub async fn metrics(config: &Config) -> anyhow::Result<Metrics> {
+    let (sealer, reference) = (config.sealer()?, config.reference_data()?);
+    Metrics::load(&sealer, &reference, config.metrics_folder().as_deref()).await.context("reading the metrics")
 }
 
 impl Pipeline {
@@ -51,7 +53,7 @@ impl Pipeline {
         if matches!(config.sealing.key, ahual_schemas::secret::SecretRef::Development(_)) {
             tracing::warn!("raw records are sealed with a development key; set sealing.key for real data");
         }
-        let metrics = metrics(&config)?;
+        let metrics = metrics(&config).await?;
         let mut mappings = BTreeMap::new();
         for source in &config.sources {
             let mapping =

@@ -195,6 +195,39 @@ crate::table! {
 }
 
 crate::table! {
+    /// What an update added to one cell of one metric: the figures as they are kept. A
+    /// cell's totals are the sum of its rows, so that an update only appends; compaction
+    /// sums rows up. Only what no longer changes with the moment of reading is kept.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct CellRow: "ops.kept_cells" {
+        /// Metric.
+        pub metric: String,
+        /// Name of the source.
+        pub source: String,
+        /// Responsible body.
+        pub body: Option<String>,
+        /// Category.
+        pub category: Option<String>,
+        /// Territory code.
+        pub territory: Option<String>,
+        /// Local day.
+        pub day: Option<Day>,
+        /// Duration in microseconds, for metrics of time.
+        pub duration_us: Option<i64>,
+        /// Whether the duration ended (`false`: censored).
+        pub observed: bool,
+        /// Added to the numerator.
+        pub numerator: i64,
+        /// Added to the denominator.
+        pub denominator: i64,
+        /// Contributions added.
+        pub n: i64,
+        /// Version of `core.events` folded.
+        pub folded_version: i64,
+    }
+}
+
+crate::table! {
     /// A raw record in the lake: sealed bytes and where they came from.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
     pub struct RawRow: "raw.records" {
@@ -218,5 +251,12 @@ crate::table! {
         pub content_type: String,
         /// Sealed bytes.
         pub payload: Vec<u8>,
+    }
+}
+
+impl LedgerRow {
+    /// Pulled, stored, set aside, duplicates, repeats.
+    pub fn counts(&self) -> [i64; 5] {
+        [self.pulled, self.stored, self.set_aside, self.duplicates, self.repeats]
     }
 }

@@ -100,7 +100,7 @@ fn lease(data: &Path, job: &'static str) -> anyhow::Result<File> {
 
 /// Forms the window's figures again from events and compares them with the published ones.
 async fn recompute(arguments: &Batch, config: &Config) -> anyhow::Result<(bool, Value)> {
-    let metrics = pipeline::metrics(config)?;
+    let metrics = pipeline::metrics(config).await?;
     let window = Some((day(arguments.window.from), day(arguments.window.to)));
     let zone = config.deployment.time_zone;
     let report = reconcile::reconcile(&arguments.deployment.data, &metrics, zone, window).await?;
@@ -171,7 +171,7 @@ fn start_at(source: &mut Source, window: Window) {
 /// A folder of the same window and epoch is left as it is.
 async fn export(arguments: &Batch, config: &Config) -> anyhow::Result<(bool, Value)> {
     let data = &arguments.deployment.data;
-    let metrics = pipeline::metrics(config)?;
+    let metrics = pipeline::metrics(config).await?;
     let catalog = Catalog::new(data, metrics.clone(), config.deployment.time_zone);
     let epoch = catalog.epoch()?;
     let Window { from, to } = arguments.window;

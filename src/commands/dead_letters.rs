@@ -19,7 +19,7 @@ pub async fn run(arguments: DeadLetters) -> anyhow::Result<()> {
     let config = Config::load(&arguments.deployment.config)?;
     let sealer = config.sealer()?;
     let data = &arguments.deployment.data;
-    let catalog = Catalog::new(data, pipeline::metrics(&config)?, config.deployment.time_zone);
+    let catalog = Catalog::new(data, pipeline::metrics(&config).await?, config.deployment.time_zone);
     let session = catalog.session(Moment::default()).await?;
     let of = |source: &Option<String>| {
         source.as_ref().map_or(String::new(), |s| format!(" WHERE source = '{}'", s.replace('\'', "''")))

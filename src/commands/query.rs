@@ -16,7 +16,7 @@ pub async fn run(arguments: cli::Query) -> anyhow::Result<()> {
         text.as_deref().map(|t| cli::moment(t, zone).map(At)).transpose().map_err(|e| anyhow::anyhow!("--{name}: {e}"))
     };
     let moment = Moment { as_of: at(&arguments.as_of, "as-of")?, known_at: at(&arguments.known_at, "known-at")? };
-    let catalog = Catalog::new(&arguments.deployment.data, pipeline::metrics(&config)?, zone);
+    let catalog = Catalog::new(&arguments.deployment.data, pipeline::metrics(&config).await?, zone);
     let session = catalog.session(moment).await?;
     let frame = session.sql(&arguments.sql).await.context("the question does not work")?;
     let schema = std::sync::Arc::new(frame.schema().as_arrow().clone());

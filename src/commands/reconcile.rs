@@ -10,7 +10,7 @@ use crate::{cli, output, pipeline};
 /// Exits 0 where everything agrees, otherwise 1 with every difference named.
 pub async fn run(arguments: cli::Deployment) -> anyhow::Result<ExitCode> {
     let config = Config::load(&arguments.config)?;
-    let metrics = pipeline::metrics(&config)?;
+    let metrics = pipeline::metrics(&config).await?;
     let report = reconcile::reconcile(&arguments.data, &metrics, config.deployment.time_zone, None).await?;
     output::line(&serde_json::to_string(&report)?);
     for file in &report.unreadable {

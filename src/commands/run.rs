@@ -21,7 +21,7 @@ pub async fn run(arguments: cli::Run) -> anyhow::Result<()> {
     let config = pipeline.config();
     let reading = Arc::new(Readers::beside(
         &arguments.deployment.data,
-        pipeline::metrics(config)?,
+        pipeline::metrics(config).await?,
         config.deployment.time_zone,
         pipeline.job().index(),
         pipeline.job().published(),

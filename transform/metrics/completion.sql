@@ -6,7 +6,7 @@
 -- Rejected and not-ours outcomes stay in the denominator: closed is not fixed. A case
 -- whose source does not say how it ended does not count as resolved.
 -- Source: DOMAIN §5, "Completion rate (cohort)". Day: received_on.
-SELECT source, body, category, territory, received_on AS day,
+SELECT case_id, source, body, category, territory, received_on AS day,
        CASE WHEN state = 'closed' AND outcome = 'resolved' THEN 1 ELSE 0 END AS numerator,
        1 AS denominator
 FROM cases

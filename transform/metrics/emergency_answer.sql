@@ -6,7 +6,7 @@
 -- incidents carry the outcomes 'test', 'duplicate', 'cancelled' and are left out.
 -- numerator = denominator = n: stages measured.
 -- Source: DOMAIN §5, "Emergency stages". Day: local day of the call.
-SELECT p.source, p.body, p.category, p.territory, p.received_on AS day,
+SELECT p.case_id, p.source, p.body, p.category, p.territory, p.received_on AS day,
        1 AS numerator, 1 AS denominator,
        elapsed_us(p.received_at, p.entered_at) AS duration_us, true AS observed
 FROM parts p JOIN cases c ON c.case_id = p.case_id

@@ -7,7 +7,7 @@
 -- Cases without a deadline are in neither; so are cases merged or withdrawn, and those
 -- due before they were received (flaw 'due_before_received').
 -- Source: DOMAIN §5, "On-time rate". Day: the local day of that due date.
-SELECT source, body, category, territory, original_due_on AS day,
+SELECT case_id, source, body, category, territory, original_due_on AS day,
        CASE WHEN state = 'closed' AND closed_at <= original_due_at THEN 1 ELSE 0 END AS numerator,
        1 AS denominator
 FROM cases

@@ -5,7 +5,7 @@
 -- duration_us: for overdue cases, how long ago the deadline passed; quantiles are over those.
 -- Cases without a deadline are open, never overdue.
 -- Source: DOMAIN §5, "Overdue backlog at A". Day: received_on.
-SELECT source, body, category, territory, received_on AS day,
+SELECT case_id, source, body, category, territory, received_on AS day,
        CASE WHEN due_at < :as_of THEN 1 ELSE 0 END AS numerator,
        1 AS denominator,
        CASE WHEN due_at < :as_of THEN elapsed_us(due_at, :as_of) END AS duration_us,

@@ -5,7 +5,7 @@
 -- numerator: answered. denominator: answered and not. closed_p*: answered only.
 -- Negative durations (flaw 'answered_before_received'), merged and withdrawn cases are in neither.
 -- Source: DOMAIN §5, "Time to first response". Day: received_on.
-SELECT source, body, category, territory, received_on AS day,
+SELECT case_id, source, body, category, territory, received_on AS day,
        CASE WHEN first_response_at IS NOT NULL THEN 1 ELSE 0 END AS numerator,
        1 AS denominator,
        elapsed_us(received_at, coalesce(first_response_at, closed_at, :as_of)) AS duration_us,

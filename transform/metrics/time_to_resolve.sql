@@ -8,7 +8,7 @@
 -- Negative durations (flaw 'closed_before_received'), merged and withdrawn cases and
 -- enquiries are in neither.
 -- Source: DOMAIN §5, "Time to resolve", "p50/p90/p95". Day: received_on.
-SELECT source, body, category, territory, received_on AS day,
+SELECT case_id, source, body, category, territory, received_on AS day,
        CASE WHEN state = 'closed' THEN 1 ELSE 0 END AS numerator,
        1 AS denominator,
        CASE WHEN state = 'closed' THEN elapsed_us(received_at, closed_at)

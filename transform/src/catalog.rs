@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ahual_schemas::event::Event;
 use ahual_schemas::table::{At, ShapeError};
-use ahual_schemas::tables::{Case, Deadline, LedgerRow, Part, RawRow, Segment};
+use ahual_schemas::tables::{Case, CellRow, Deadline, LedgerRow, Part, RawRow, Segment};
 use arrow::record_batch::RecordBatch;
 use chrono_tz::Tz;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, TableProvider};
@@ -16,20 +16,20 @@ use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use futures::TryStreamExt;
 use tokio::sync::Mutex;
 
-use crate::figures::{Metrics, Subject};
+use crate::by_case::{ByCase, ByCaseError};
+use crate::figures::{Bag, Metric, Metrics, Subject, kept_cells_sql};
 use crate::fold::{FoldRule, fold};
 use crate::lake::{self, Epoch, LakeError, LakeRoot};
+use crate::metrics_schema::MetricsSchema;
+use crate::past;
 use crate::sources;
 
 /// Name of the catalogue.
 pub const CATALOG: &str = "ahual";
 /// Schema of unqualified names.
 pub const DEFAULT_SCHEMA: &str = "core";
-/// Event rows folded at a time for a past moment.
-const REFOLD_ROWS: i64 = 2_000_000;
 
 /// Words of sources that are none of our categories, with how many cases they stand on.
 const UNMAPPED_CATEGORIES: &str = "SELECT c.source, c.category AS word, CAST(count(*) AS BIGINT) AS cases, \
@@ -57,8 +57,11 @@ pub enum CatalogError {
     /// The query engine.
     #[error("preparing the catalogue")]
     Query(#[from] DataFusionError),
-    /// Rows do not fit their table.
+    /// Events.
     #[error("reading events")]
+    Events(#[from] ByCaseError),
+    /// Rows do not fit their table.
+    #[error("reading rows")]
     Shape(#[from] ShapeError),
 }
 
@@ -73,19 +76,25 @@ pub struct Moment {
 
 type Providers = HashMap<String, Arc<dyn TableProvider>>;
 
-/// Opens sessions over the lake.
+/// Opens sessions over the lake. A clone is the same catalogue.
+#[derive(Debug, Clone)]
 pub struct Catalog {
     data_dir: PathBuf,
     root: LakeRoot,
     metrics: Metrics,
     zone: Tz,
-    opened: Mutex<Option<(Epoch, Providers)>>,
+    opened: Arc<Mutex<Option<(Epoch, Providers)>>>,
 }
 
 impl Catalog {
     /// A catalogue of the lake under `data_dir`. `zone` is the deployment's.
     pub fn new(data_dir: &Path, metrics: Metrics, zone: Tz) -> Self {
-        Self { data_dir: data_dir.to_owned(), root: LakeRoot::under(data_dir), metrics, zone, opened: Mutex::new(None) }
+        Self { data_dir: data_dir.to_owned(), root: LakeRoot::under(data_dir), metrics, zone, opened: Arc::default() }
+    }
+
+    /// The deployment's zone.
+    pub fn zone(&self) -> Tz {
+        self.zone
     }
 
     /// The metrics it serves.
@@ -122,6 +131,7 @@ impl Catalog {
         register(&session, "raw.records", provider(&providers, RawRow::TABLE)?)?;
         let events = provider(&providers, Event::TABLE)?;
         register(&session, "ops.deliveries", events)?;
+        register(&session, CellRow::TABLE, provider(&providers, CellRow::TABLE)?)?;
         register(&session, "ops.sources", sources::table(&self.data_dir)?)?;
         for (name, rows) in self.metrics.reference().tables() {
             register(&session, name, Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows.clone()]])?))?;
@@ -158,17 +168,18 @@ impl Catalog {
             let plan = session.sql(&sql).await?.into_unoptimized_plan();
             view(&session, name, plan).await?;
         }
-        for metric in self.metrics.iter() {
-            let name = &metric.info.name;
-            let cells = format!("metrics.{name}_cells");
-            let plan = session.sql(&metric.cells_sql(moment.as_of)).await?.into_unoptimized_plan();
-            view(&session, &cells, plan).await?;
-            let by = crate::reading::DIMENSIONS.map(str::to_owned);
-            let sql = metric.figures_sql(&cells, &by, "", moment.as_of);
-            let plan = session.sql(&sql).await?.into_unoptimized_plan();
-            view(&session, &format!("metrics.{name}"), plan).await?;
+        let answering = self.empty_session();
+        if let (Some(tables), Some(all)) = (session.catalog(CATALOG), answering.catalog(CATALOG)) {
+            for name in tables.schema_names() {
+                if let Some(schema) = tables.schema(&name) {
+                    all.register_schema(&name, schema)?;
+                }
+            }
+            let metrics = MetricsSchema::new(session, self.metrics.clone(), moment.as_of);
+            all.register_schema("metrics", Arc::new(metrics))?;
         }
-        Ok(session)
+        past::register(&answering, self);
+        Ok(answering)
     }
 
     /// A session whose `cases` (and their rows) are only those still open.
@@ -190,6 +201,43 @@ impl Catalog {
         Ok(session)
     }
 
+    /// A session whose table `cells` is that of one metric now: the kept cells, and for a
+    /// live metric what the open cases contribute.
+    pub async fn cells_now(&self, metric: &Metric) -> Result<SessionContext, CatalogError> {
+        let (_, providers) = self.providers().await?;
+        let session = if metric.is_live() { self.open_cases().await? } else { self.empty_session() };
+        register(&session, CellRow::TABLE, provider(&providers, CellRow::TABLE)?)?;
+        let columns = "source, body, category, territory, day, duration_us, observed, numerator, denominator, n";
+        let kept = kept_cells_sql(CellRow::TABLE, &metric.info.name);
+        let mut sql = format!("SELECT {columns} FROM ({kept}) AS kept");
+        if metric.is_live() {
+            sql.push_str(&format!(" UNION ALL SELECT {columns} FROM ({}) AS open", metric.cells_sql(None)));
+        }
+        let plan = session.sql(&sql).await?.into_unoptimized_plan();
+        view(&session, "cells", plan).await?;
+        Ok(session)
+    }
+
+    /// Whether the published cells are kept by the definitions that this catalogue has.
+    pub fn keeps(&self) -> Result<bool, CatalogError> {
+        Ok(self.epoch()?.metrics == self.metrics.fingerprint())
+    }
+
+    /// Every kept cell of the published epoch.
+    pub async fn kept_cells(&self) -> Result<Bag, CatalogError> {
+        let (_, providers) = self.providers().await?;
+        let session = self.empty_session();
+        register(&session, CellRow::TABLE, provider(&providers, CellRow::TABLE)?)?;
+        let mut bag = Bag::default();
+        for metric in self.metrics.iter() {
+            let frame = session.sql(&kept_cells_sql(CellRow::TABLE, &metric.info.name)).await?;
+            for batch in frame.collect().await? {
+                CellRow::from_batch(&batch)?.into_iter().for_each(|row| bag.add_row(row));
+            }
+        }
+        Ok(bag)
+    }
+
     fn empty_session(&self) -> SessionContext {
         let config = SessionConfig::new()
             .with_default_catalog_and_schema(CATALOG, DEFAULT_SCHEMA)
@@ -197,7 +245,7 @@ impl Catalog {
             .with_information_schema(true);
         let session = SessionContext::new_with_config(config);
         let catalog = MemoryCatalogProvider::new();
-        for schema in ["raw", "core", "ref", "metrics", "ops"] {
+        for schema in ["raw", "core", "ref", "ops"] {
             // A new catalogue has no schema that this could replace.
             let _ = catalog.register_schema(schema, Arc::new(MemorySchemaProvider::new()));
         }
@@ -208,27 +256,14 @@ impl Catalog {
 
     /// Folds every case again as of a past moment, some partitions of the log at a time.
     async fn refold(&self, session: &SessionContext, moment: Moment) -> Result<(), CatalogError> {
-        let count = session.sql("SELECT count(*) AS n FROM ops.deliveries").await?.collect().await?;
-        let total = count
-            .first()
-            .and_then(|b| b.column(0).as_any().downcast_ref::<arrow::array::Int64Array>())
-            .map_or(0, |a| a.value(0));
-        let passes = total / REFOLD_ROWS + 1;
         let rule = FoldRule { as_of: moment.as_of, known_at: moment.known_at, zone: self.zone, folded_version: 0 };
         let mut cases = Vec::new();
         let mut segments = Vec::new();
         let mut deadlines = Vec::new();
         let mut parts = Vec::new();
         let mut ledger: HashMap<(String, ahual_schemas::Day), LedgerRow> = HashMap::new();
-        for pass in 0..passes {
-            let sql = format!("SELECT * FROM ops.deliveries WHERE partition % {passes} = {pass}");
-            let mut stream = session.sql(&sql).await?.execute_stream().await?;
-            let mut by_case: HashMap<String, Vec<Event>> = HashMap::new();
-            while let Some(batch) = stream.try_next().await? {
-                for row in Event::from_batch(&batch)? {
-                    by_case.entry(row.case_id.clone()).or_default().push(row);
-                }
-            }
+        let mut events = ByCase::new(session, "ops.deliveries").await?;
+        while let Some(by_case) = events.next().await? {
             let mut subject = Subject::default();
             for rows in by_case.into_values() {
                 let folded = fold(&rows, &rule);
@@ -283,7 +318,7 @@ fn arrow_error(e: arrow::error::ArrowError) -> DataFusionError {
     DataFusionError::ArrowError(Box::new(e), None)
 }
 
-fn reference(name: &str) -> TableReference {
+pub(crate) fn reference(name: &str) -> TableReference {
     match name.split_once('.') {
         Some((schema, table)) => TableReference::partial(schema.to_owned(), table.to_owned()),
         None => TableReference::bare(name.to_owned()),
@@ -297,8 +332,7 @@ fn register(session: &SessionContext, name: &str, table: Arc<dyn TableProvider>)
 async fn view(session: &SessionContext, name: &str, plan: LogicalPlan) -> Result<(), DataFusionError> {
     let frame = session.execute_logical_plan(plan).await?;
     // Tables to a reader, though the engine forms them at read: `\dt` lists these, `\dv` the figures.
-    let table = if name.starts_with("metrics.") { frame.into_view() } else { frame.into_temporary_view() };
-    session.register_table(reference(name), table).map(|_| ())
+    session.register_table(reference(name), frame.into_temporary_view()).map(|_| ())
 }
 
 fn provider(providers: &Providers, name: &str) -> Result<Arc<dyn TableProvider>, CatalogError> {

@@ -18,15 +18,17 @@ use ahual_schemas::log::{DEAD_LETTERS, TopicPartition, raw_topic};
 use ahual_schemas::record;
 use ahual_schemas::sealing::{Sealer, SealingError};
 use ahual_schemas::table::{At, ShapeError};
-use ahual_schemas::tables::{Case, Deadline, LedgerRow, Part, RawRow, Segment};
+use ahual_schemas::tables::{Case, CellRow, Deadline, LedgerRow, Part, RawRow, Segment};
 use ahual_schemas::{Advice, Log, LogError, StoredRecord};
 use arrow::record_batch::RecordBatch;
 use chrono_tz::Tz;
+use futures::{StreamExt, TryStreamExt};
 use tokio::sync::watch;
 
+use crate::by_case::ByCaseError;
 use crate::catalog;
 use crate::envelope::{Envelope, raw_row};
-use crate::figures::{Bag, MetricError, Metrics, Subject};
+use crate::figures::{Bag, MetricError, Metrics, Subject, kept_cells_sql};
 use crate::fold::{FoldRule, Folded, fold};
 use crate::index::{Change, Index, IndexError, Progress};
 use crate::lake::{CommitEntry, Epoch, Lake, LakeError, LakeRoot};
@@ -62,6 +64,9 @@ pub enum JobError {
     /// A query of ours.
     #[error("compacting")]
     Query(#[from] datafusion::error::DataFusionError),
+    /// Events could not be read back.
+    #[error("building the index from the lake")]
+    Rebuild(#[from] ByCaseError),
     /// The log has fewer records than the table says were taken from it.
     #[error(
         "{topic}/{partition}: the lake has taken records up to offset {taken}, the log ends at {next}; this --data directory belongs to another log"
@@ -120,12 +125,15 @@ pub struct Published {
 
 /// The job, opened.
 pub struct Job {
-    parts: JobParts,
-    lake: Lake,
-    index: Arc<Index>,
-    progress: Progress,
-    raw_positions: BTreeMap<String, i64>,
-    derived: HashMap<&'static str, i64>,
+    pub(crate) parts: JobParts,
+    pub(crate) lake: Lake,
+    pub(crate) index: Arc<Index>,
+    pub(crate) progress: Progress,
+    pub(crate) raw_positions: BTreeMap<String, i64>,
+    /// Table → version of `core.events` folded into it.
+    pub(crate) derived: HashMap<&'static str, i64>,
+    /// Versions and rows folded since the index's last checkpoint.
+    unchecked: (u32, usize),
     published: watch::Sender<Published>,
 }
 
@@ -134,30 +142,44 @@ const FOLD: &str = "fold";
 const BATCH_BYTES: usize = 64 * 1024 * 1024;
 /// Superseded rows that are worth a compaction while running.
 const COMPACT_ROWS: i64 = 200_000;
+/// Rows of kept cells appended that are worth summing up while running.
+const COMPACT_CELLS: i64 = 1_000_000;
+/// After so many versions or rows the index is made durable: what a crash may make the
+/// next start fold again.
+const CHECKPOINT_VERSIONS: u32 = 32;
+const CHECKPOINT_ROWS: usize = 100_000;
 
 impl Job {
     /// Opens lake and index and folds what was committed and not folded.
     pub async fn open(parts: JobParts) -> Result<Self, JobError> {
         let mut lake = Lake::open(LakeRoot::under(&parts.data_dir)).await?;
         let index = Arc::new(Index::open(&parts.data_dir.join("index").join("index.redb"))?);
-        let fingerprint = parts.metrics.fingerprint();
-        let known = index.progress()?.filter(|p| p.metrics == fingerprint);
-        let progress = match known {
-            Some(progress) => progress,
-            None => {
-                index.clear()?;
-                Progress { metrics: fingerprint, ..Progress::default() }
-            }
-        };
+        let known = index.progress()?.filter(|p| p.metrics == parts.metrics.fingerprint());
         let mut derived = HashMap::new();
         for name in DERIVED {
             derived.insert(name, lake.table(name)?.transaction_version(FOLD).await?.unwrap_or(-1));
         }
         let (published, _) = watch::channel(Published::default());
-        let mut job = Self { parts, lake, index, progress, raw_positions: BTreeMap::new(), derived, published };
+        let progress = known.clone().unwrap_or_default();
+        let raw_positions = BTreeMap::new();
+        let mut job = Self { parts, lake, index, progress, raw_positions, derived, unchecked: (0, 0), published };
+        let app = job.cells_app();
+        let cells = job.lake.table(CellRow::TABLE)?.transaction_version(&app).await?;
+        job.derived.insert(CellRow::TABLE, cells.unwrap_or(-1));
+        if known.is_some() && cells.is_some() {
+            job.raw_positions = job.raw_positions().await?;
+        } else {
+            job.rebuild().await?;
+        }
         job.catch_up().await?;
+        job.checkpoint()?;
         job.publish(0)?;
         Ok(job)
+    }
+
+    /// Under this name `ops.kept_cells` says what it has folded, by which definitions.
+    pub(crate) fn cells_app(&self) -> String {
+        format!("{FOLD}/{}", self.parts.metrics.fingerprint())
     }
 
     /// The index, for readers in the same process.
@@ -170,14 +192,16 @@ impl Job {
         self.published.subscribe()
     }
 
-    /// Folds event versions that were committed and not folded, and finds the raw
-    /// table's positions.
+    /// Folds event versions that were committed and not folded.
     async fn catch_up(&mut self) -> Result<(), JobError> {
         let head = self.lake.table(Event::TABLE)?.version();
         for version in self.progress.folded_version + 1..=head {
             let table = self.lake.table(Event::TABLE)?;
             let entry = table.commit_entry(version).await?.ok_or_else(|| LakeError::Damaged {
-                what: format!("commit {version} of {} is gone, so the index cannot be rebuilt from it", Event::TABLE),
+                what: format!(
+                    "commit {version} of {} is gone, so it cannot be folded; delete the folder 'index' to build it anew",
+                    Event::TABLE
+                ),
             })?;
             let mut rows = Vec::new();
             for batch in table.read_added(&entry)? {
@@ -187,17 +211,23 @@ impl Job {
             tracing::info!(version, rows = rows.len(), "folding a committed batch again");
             self.apply(version, rows, None, &entry.transactions, raw_version).await?;
         }
-        self.raw_positions = self.progress.positions.clone();
+        advance(&mut self.raw_positions, &self.progress.positions.clone().into_iter().collect::<Vec<_>>());
+        Ok(())
+    }
+
+    /// How far `raw.records` has got: what its commits since the last known version say.
+    async fn raw_positions(&mut self) -> Result<BTreeMap<String, i64>, JobError> {
+        let mut positions = self.progress.positions.clone();
         let raw = self.lake.table(RawRow::TABLE)?;
         for version in self.progress.raw_version + 1..=raw.version() {
             match raw.commit_entry(version).await? {
-                Some(CommitEntry { transactions, .. }) => advance(&mut self.raw_positions, &transactions),
+                Some(CommitEntry { transactions, .. }) => advance(&mut positions, &transactions),
                 None => {
                     return Err(LakeError::Damaged { what: format!("commit {version} of raw.records is gone") }.into());
                 }
             }
         }
-        Ok(())
+        Ok(positions)
     }
 
     /// Topics the job reads.
@@ -261,13 +291,15 @@ impl Job {
                 continue;
             }
             self.batch(records).await?;
-            if self.progress.superseded_rows > COMPACT_ROWS
-                && self.progress.superseded_rows * 2 > self.progress.written_rows
-            {
-                self.compact().await?;
+            let Progress { superseded_rows, written_rows, cell_rows, added_cell_rows, .. } = self.progress;
+            if superseded_rows > COMPACT_ROWS && superseded_rows * 2 > written_rows {
+                self.compact_rows().await?;
+            }
+            if added_cell_rows > COMPACT_CELLS.max(cell_rows / 2) {
+                self.compact_cells().await?;
             }
         }
-        Ok(())
+        self.checkpoint()
     }
 
     async fn caught_up(&self) -> Result<bool, JobError> {
@@ -295,6 +327,9 @@ impl Job {
         let version = self.lake.table(Event::TABLE)?.append(&batch, &transactions).await?;
         let raw_version = self.raw_version_covered_by(&transactions)?;
         self.apply(version, events, Some(states), &transactions, raw_version).await?;
+        if self.unchecked.0 >= CHECKPOINT_VERSIONS || self.unchecked.1 >= CHECKPOINT_ROWS {
+            self.checkpoint()?;
+        }
         self.publish(records.len() as u64)?;
         // A note for operators and retention; the truth of progress is in the table.
         let notes = transactions.iter().filter_map(|(app, next)| {
@@ -403,6 +438,8 @@ impl Job {
         transactions: &[(String, i64)],
         raw_version: i64,
     ) -> Result<(), JobError> {
+        self.unchecked.0 += 1;
+        self.unchecked.1 += rows.len();
         let mut by_case: BTreeMap<String, Vec<Event>> = BTreeMap::new();
         let mut known_at = self.progress.known_at;
         for row in rows {
@@ -427,8 +464,7 @@ impl Job {
             for (folded, sign) in [(&old, -1), (&new, 1)] {
                 for row in &folded.ledger {
                     let slot = change.ledger.entry((row.source.clone(), row.day)).or_default();
-                    let counts = [row.pulled, row.stored, row.set_aside, row.duplicates, row.repeats];
-                    for (total, count) in slot.iter_mut().zip(counts) {
+                    for (total, count) in slot.iter_mut().zip(row.counts()) {
                         *total += sign * count;
                     }
                 }
@@ -453,6 +489,8 @@ impl Job {
         let ledger_rows = self.index.ledger_rows(&change.ledger, version)?;
         superseded += i64::try_from(ledger_rows.len()).unwrap_or(0);
         self.write_derived(version, &after, &ledger_rows).await?;
+        let cells = CellRow::to_batch(&change.cells.rows(version))?;
+        self.append_derived(version, CellRow::TABLE, &cells, self.cells_app()).await?;
 
         let mut progress = self.progress.clone();
         progress.folded_version = version;
@@ -460,6 +498,7 @@ impl Job {
         progress.positions.extend(transactions.iter().cloned());
         progress.superseded_rows += superseded;
         progress.written_rows += written;
+        progress.added_cell_rows += i64::try_from(cells.num_rows()).unwrap_or(i64::MAX);
         progress.known_at = known_at;
         change.progress = progress.clone();
         self.index.apply(&change)?;
@@ -476,18 +515,36 @@ impl Job {
             (LedgerRow::TABLE, LedgerRow::to_batch(ledger)?),
         ];
         for (name, batch) in batches {
-            let done = self.derived.get(name).copied().unwrap_or(-1);
-            if done >= version || batch.num_rows() == 0 {
-                continue;
-            }
-            self.lake.table(name)?.append(&batch, &[(FOLD.to_owned(), version)]).await?;
+            self.append_derived(version, name, &batch, FOLD.to_owned()).await?;
+        }
+        Ok(())
+    }
+
+    /// Appends to a derived table what folding `version` gave, once: a table that says it
+    /// has folded that version already is left alone.
+    async fn append_derived(
+        &mut self,
+        version: i64,
+        name: &'static str,
+        batch: &RecordBatch,
+        app: String,
+    ) -> Result<(), JobError> {
+        let done = self.derived.get(name).copied().unwrap_or(-1);
+        if done < version && batch.num_rows() > 0 {
+            self.lake.table(name)?.append(batch, &[(app, version)]).await?;
             self.derived.insert(name, version);
         }
         Ok(())
     }
 
-    /// Makes derived tables one row per key again, where newer rows have replaced older ones.
+    /// Makes derived tables one row per key again, and one row per kept cell.
     pub async fn compact(&mut self) -> Result<(), JobError> {
+        self.compact_rows().await?;
+        self.compact_cells().await
+    }
+
+    /// Makes derived tables one row per key, where newer rows have replaced older ones.
+    async fn compact_rows(&mut self) -> Result<(), JobError> {
         let folded = self.progress.folded_version;
         if self.progress.superseded_rows > 0 {
             let session = self.parts.metrics.session();
@@ -497,16 +554,48 @@ impl Job {
             }
             for name in DERIVED {
                 let plan = catalog::current_rows(&session, name, &providers, self.progress.compacted_version).await?;
-                self.lake.table(name)?.replace(&session, plan, &[]).await?;
+                let rows = session.execute_logical_plan(plan).await?.execute_stream().await?;
+                self.lake.table(name)?.rewrite(rows, &[]).await?;
             }
         }
         if self.progress.compacted_version != folded {
             self.progress.compacted_version = folded;
             self.progress.superseded_rows = 0;
             self.progress.written_rows = 0;
-            self.index.set_progress(&self.progress)?;
+            self.checkpoint()?;
             self.publish(0)?;
         }
+        Ok(())
+    }
+
+    /// Sums up the rows of each kept cell, one metric after another.
+    async fn compact_cells(&mut self) -> Result<(), JobError> {
+        if self.progress.added_cell_rows == 0 {
+            return Ok(());
+        }
+        let session = self.parts.metrics.session();
+        let table = self.lake.table(CellRow::TABLE)?;
+        session.register_table("kept_cells", table.provider().await?)?;
+        // Each stream works only when it is its turn.
+        let mut summed = Vec::new();
+        for metric in self.parts.metrics.iter() {
+            let frame = session.sql(&kept_cells_sql("kept_cells", &metric.info.name)).await?;
+            summed.push(frame.execute_stream().await?);
+        }
+        let mut count = 0;
+        let counted = futures::stream::iter(summed).flatten().inspect_ok(|batch| count += batch.num_rows());
+        self.lake.table(CellRow::TABLE)?.rewrite(counted, &[]).await?;
+        self.progress.cell_rows = i64::try_from(count).unwrap_or(i64::MAX);
+        self.progress.added_cell_rows = 0;
+        self.checkpoint()?;
+        self.publish(0)
+    }
+
+    /// Makes the index durable: what was folded until now need not be folded again after a
+    /// crash. The job does this by itself every so many versions or rows.
+    pub fn checkpoint(&mut self) -> Result<(), JobError> {
+        self.index.checkpoint(&self.progress)?;
+        self.unchecked = (0, 0);
         Ok(())
     }
 
@@ -517,6 +606,7 @@ impl Job {
             compacted_version: self.progress.compacted_version,
             tables: self.lake.versions(),
             known_at: self.progress.known_at.map(At),
+            metrics: self.progress.metrics.clone(),
         };
         self.lake.root.publish(&epoch)?;
         self.published.send_modify(|published| {
@@ -533,7 +623,7 @@ pub fn index_path(data_dir: &Path) -> PathBuf {
     data_dir.join("index").join("index.redb")
 }
 
-fn app_id(topic: &str, partition: u32) -> String {
+pub(crate) fn app_id(topic: &str, partition: u32) -> String {
     format!("{topic}/{partition}")
 }
 

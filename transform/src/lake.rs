@@ -12,26 +12,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ahual_schemas::event::Event;
-use ahual_schemas::tables::{Case, Deadline, LedgerRow, Part, RawRow, Segment};
+use ahual_schemas::tables::{Case, CellRow, Deadline, LedgerRow, Part, RawRow, Segment};
 use ahual_schemas::{Advice, At};
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
-use datafusion::execution::SessionStateBuilder;
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::prelude::SessionContext;
-use deltalake::delta_datafusion::planner::DeltaPlanner;
+use datafusion::error::DataFusionError;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
-use deltalake::kernel::{Action, StructType, Transaction};
+use deltalake::kernel::{Action, Add, StructType, Transaction};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::writer::{DeltaWriter, RecordBatchWriter};
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
+use futures::{Stream, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 /// Every table of the lake: name in the catalogue, and its schema.
-pub fn tables() -> [(&'static str, SchemaRef); 7] {
+pub fn tables() -> [(&'static str, SchemaRef); 8] {
     [
         (RawRow::TABLE, RawRow::schema()),
         (Event::TABLE, Event::schema()),
@@ -40,6 +39,7 @@ pub fn tables() -> [(&'static str, SchemaRef); 7] {
         (Deadline::TABLE, Deadline::schema()),
         (Part::TABLE, Part::schema()),
         (LedgerRow::TABLE, LedgerRow::schema()),
+        (CellRow::TABLE, CellRow::schema()),
     ]
 }
 
@@ -112,6 +112,9 @@ pub struct Epoch {
     pub tables: BTreeMap<String, i64>,
     /// Newest append stamp folded: figures are as known then.
     pub known_at: Option<At>,
+    /// Names the definitions of the metrics by which cells are kept.
+    #[serde(default)]
+    pub metrics: String,
 }
 
 /// Where the lake lies.
@@ -170,6 +173,24 @@ impl LakeRoot {
         })?;
         Url::from_directory_path(&path)
             .map_err(|()| LakeError::Damaged { what: format!("{} cannot be written as a URL", path.display()) })
+    }
+
+    /// Application versions that a table named at `version`.
+    pub async fn transaction_versions(
+        &self,
+        name: &str,
+        version: i64,
+        apps: &[String],
+    ) -> Result<BTreeMap<String, i64>, LakeError> {
+        let error = failed("read", name);
+        let table = self.open_at(name, version).await?;
+        let state = table.snapshot().map_err(&error)?;
+        let mut versions = BTreeMap::new();
+        for app in apps {
+            let known = state.transaction_version(table.log_store().as_ref(), app).await.map_err(&error)?;
+            versions.extend(known.map(|version| (app.clone(), version)));
+        }
+        Ok(versions)
     }
 
     /// Opens a table at `version` for reading.
@@ -331,6 +352,38 @@ impl LakeTable {
             writer.write(rows.clone()).await.map_err(&error)?;
             added = writer.flush().await.map_err(&error)?;
         }
+        self.commit(added, Vec::new(), SaveMode::Append, transactions).await
+    }
+
+    /// Replaces every row by those of `rows`, in one commit. Rows are written as they
+    /// come, so that a table need not fit into memory.
+    pub async fn rewrite(
+        &mut self,
+        mut rows: impl Stream<Item = Result<RecordBatch, DataFusionError>> + Unpin,
+        transactions: &[(String, i64)],
+    ) -> Result<i64, LakeError> {
+        let error = failed("compact", self.name);
+        let mut writer = RecordBatchWriter::for_table(&self.table).map_err(&error)?;
+        let schema = writer.arrow_schema();
+        while let Some(batch) = rows.try_next().await.map_err(|e| error(e.into()))? {
+            writer.write(conformed(&batch, &schema).map_err(|e| error(e.into()))?).await.map_err(&error)?;
+        }
+        let added = writer.flush().await.map_err(&error)?;
+        let state = self.table.snapshot().map_err(&error)?;
+        let removed: Vec<Action> =
+            state.log_data().iter().map(|file| Action::Remove(file.remove_action(true))).collect();
+        self.commit(added, removed, SaveMode::Overwrite, transactions).await
+    }
+
+    /// Commits files that were written and files that are no longer part of the table.
+    async fn commit(
+        &mut self,
+        added: Vec<Add>,
+        removed: Vec<Action>,
+        mode: SaveMode,
+        transactions: &[(String, i64)],
+    ) -> Result<i64, LakeError> {
+        let error = failed("write", self.name);
         let paths: Vec<String> = added.iter().map(|add| add.path.clone()).collect();
         self.sync_files(&paths)?;
         let log_store = self.table.log_store();
@@ -345,52 +398,11 @@ impl LakeTable {
         );
         let state = self.table.snapshot().map_err(&error)?.clone();
         let finalized = CommitBuilder::from(properties)
-            .with_actions(added.into_iter().map(Action::Add).collect())
-            .build(
-                Some(&state),
-                log_store.clone(),
-                DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None },
-            )
+            .with_actions(removed.into_iter().chain(added.into_iter().map(Action::Add)).collect())
+            .build(Some(&state), log_store.clone(), DeltaOperation::Write { mode, partition_by: None, predicate: None })
             .await
             .map_err(&error)?;
         self.table.state = Some(finalized.snapshot());
-        let version = self.version();
-        self.sync_commit(version)?;
-        Ok(version)
-    }
-
-    /// Replaces every row by what `plan` gives, in one commit.
-    pub async fn replace(
-        &mut self,
-        session: &SessionContext,
-        plan: LogicalPlan,
-        transactions: &[(String, i64)],
-    ) -> Result<i64, LakeError> {
-        let error = failed("compact", self.name);
-        let before: std::collections::BTreeSet<String> = self.table.get_file_uris().map_err(&error)?.collect();
-        let properties = CommitProperties::default().with_max_retries(0).with_application_transactions(
-            transactions.iter().map(|(app, version)| Transaction::new(app.clone(), *version)).collect(),
-        );
-        // delta-rs puts nodes of its own into the plan, which only its own planner knows.
-        let state =
-            SessionStateBuilder::new_from_existing(session.state()).with_query_planner(DeltaPlanner::new()).build();
-        self.table = self
-            .table
-            .clone()
-            .write(Vec::<RecordBatch>::new())
-            .with_input_plan(plan)
-            .with_session_state(Arc::new(state))
-            .with_save_mode(SaveMode::Overwrite)
-            .with_commit_properties(properties)
-            .await
-            .map_err(&error)?;
-        let after: Vec<String> = self.table.get_file_uris().map_err(&error)?.collect();
-        let names: Vec<String> = after
-            .iter()
-            .filter(|uri| !before.contains(*uri))
-            .filter_map(|uri| uri.rsplit('/').next().map(str::to_owned))
-            .collect();
-        self.sync_files(&names)?;
         let version = self.version();
         self.sync_commit(version)?;
         Ok(version)
@@ -438,6 +450,21 @@ pub async fn provider(name: &str, table: &DeltaTable) -> Result<Arc<dyn TablePro
             },
         )?;
     Ok(Arc::new(scan))
+}
+
+/// A batch in exactly the table's schema: an engine names the same types differently.
+fn conformed(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let columns = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            let column = batch
+                .column_by_name(field.name())
+                .ok_or_else(|| ArrowError::SchemaError(format!("column {} is missing", field.name())))?;
+            arrow::compute::cast(column, field.data_type())
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    RecordBatch::try_new(Arc::clone(schema), columns)
 }
 
 /// All rows of one Parquet file.

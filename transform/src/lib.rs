@@ -1,5 +1,6 @@
 //! Turns raw records into events, cases and figures.
 
+pub mod by_case;
 pub mod catalog;
 pub mod clocks;
 pub mod decode;
@@ -11,8 +12,11 @@ pub mod index;
 pub mod job;
 pub mod lake;
 pub mod mapping;
+mod metrics_schema;
+mod past;
 pub mod readers;
 pub mod reading;
+mod rebuild;
 pub mod reconcile;
 pub mod reference;
 pub mod sources;

@@ -8,12 +8,11 @@ use ahual_schemas::table::Day;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use chrono_tz::Tz;
-use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
 use tokio::sync::watch;
 
 use crate::catalog::{Catalog, CatalogError, Moment};
-use crate::figures::{Bag, Metric, Metrics};
+use crate::figures::{Metric, Metrics};
 use crate::index::Index;
 use crate::job::Published;
 use crate::reading::{DIMENSIONS, FeedPage, FigureQuery, MetricInfo, ReadError, Reading};
@@ -62,28 +61,15 @@ impl Readers {
         self.catalog.session(moment).await.map_err(catalog_error)
     }
 
-    /// The cells of one metric at `moment`: kept ones where that is now and a job keeps
-    /// them, otherwise formed from rows.
-    async fn cells(&self, metric: &Metric, moment: Moment) -> Result<Bag, ReadError> {
-        let metrics = self.catalog.metrics();
-        let form = |source| ReadError::Failed { doing: "form figures", source: Box::new(source) };
-        let mut bag = Bag::default();
-        match &self.index {
-            Some(index) if moment == Moment::default() => {
-                bag = index
-                    .cells(&metric.info.name)
-                    .map_err(|e| ReadError::Failed { doing: "read kept figures", source: Box::new(e) })?;
-                if metric.is_live() {
-                    let open = self.catalog.open_cases().await.map_err(catalog_error)?;
-                    metrics.collect(&mut bag, metric, &open, None, 1).await.map_err(form)?;
-                }
-            }
-            _ => {
-                let session = self.session_at(moment).await?;
-                metrics.collect(&mut bag, metric, &session, moment.as_of, 1).await.map_err(form)?;
-            }
+    /// A session and the table in it that holds the cells of one metric at `moment`:
+    /// kept ones where that is now and they are kept by the same definitions, otherwise
+    /// formed from rows.
+    async fn cells(&self, metric: &Metric, moment: Moment) -> Result<(SessionContext, String), ReadError> {
+        if moment == Moment::default() && self.catalog.keeps().map_err(catalog_error)? {
+            let session = self.catalog.cells_now(metric).await.map_err(catalog_error)?;
+            return Ok((session, "cells".to_owned()));
         }
-        Ok(bag)
+        Ok((self.session_at(moment).await?, format!("metrics.{}_cells", metric.info.name)))
     }
 }
 
@@ -111,13 +97,9 @@ impl Reading for Readers {
             }
         }
         let moment = Moment { as_of: query.as_of, known_at: query.known_at };
-        let bag = self.cells(metric, moment).await?;
+        let (session, cells) = self.cells(metric, moment).await?;
         let failed = |source| ReadError::Failed { doing: "sum figures", source };
-        let batch = bag.to_batch().map_err(|e| failed(Box::new(e)))?;
-        let session = self.catalog.metrics().session();
-        let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).map_err(|e| failed(Box::new(e)))?;
-        session.register_table("cells", Arc::new(table)).map_err(|e| failed(Box::new(e)))?;
-        let mut sql = metric.figures_sql("cells", &query.by, &condition(query), query.as_of);
+        let mut sql = metric.figures_sql(&cells, &query.by, &condition(query), query.as_of);
         if !query.by.is_empty() {
             let by: Vec<String> = query.by.iter().map(|d| format!("\"{d}\"")).collect();
             sql.push_str(&format!(" ORDER BY {}", by.join(", ")));

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use ahual_schemas::event::Event;
 use ahual_schemas::table::{At, Day};
-use ahual_schemas::tables::{Case, Deadline, LedgerRow, Part, RawRow, Segment};
+use ahual_schemas::tables::{Case, CellRow, Deadline, LedgerRow, Part, RawRow, Segment};
 use arrow::record_batch::RecordBatch;
 use chrono_tz::Tz;
 use serde::Serialize;
@@ -88,9 +88,7 @@ pub async fn reconcile(data_dir: &Path, metrics: &Metrics, zone: Tz, days: Days)
     let mut report = Report { folded_version: epoch.folded_version, ..Report::default() };
 
     let mut files: HashMap<&str, Vec<RecordBatch>> = HashMap::new();
-    for name in
-        [RawRow::TABLE, Event::TABLE, LedgerRow::TABLE, Case::TABLE, Segment::TABLE, Deadline::TABLE, Part::TABLE]
-    {
+    for (name, _) in crate::lake::tables() {
         let version = epoch.tables.get(name).copied().unwrap_or(0);
         let table = root.open_at(name, version).await?;
         let uris = table.get_file_uris().map_err(|source| LakeError::Table {
@@ -122,7 +120,7 @@ pub async fn reconcile(data_dir: &Path, metrics: &Metrics, zone: Tz, days: Days)
         let folded = fold(rows, &rule);
         for row in &folded.ledger {
             let slot = recounted.entry((row.source.clone(), row.day)).or_default();
-            for (total, count) in slot.iter_mut().zip(counts(row)) {
+            for (total, count) in slot.iter_mut().zip(row.counts()) {
                 *total += count;
             }
         }
@@ -139,13 +137,14 @@ pub async fn reconcile(data_dir: &Path, metrics: &Metrics, zone: Tz, days: Days)
         metrics.keep(&mut recomputed, &subject, 1).await?;
         recomputed.settle();
         let published = published_cells(&catalog, metrics).await?;
-        compare_cells(&mut report, &published, &recomputed, days);
+        compare_cells(&mut report, "metrics", &published, &recomputed, days);
+        // Cells kept by other definitions are formed anew when the job next starts.
+        if epoch.metrics == metrics.fingerprint() {
+            let kept = catalog.kept_cells().await?;
+            compare_cells(&mut report, CellRow::TABLE, &kept, &recomputed, days);
+        }
     }
     Ok(report)
-}
-
-fn counts(row: &LedgerRow) -> [i64; 5] {
-    [row.pulled, row.stored, row.set_aside, row.duplicates, row.repeats]
 }
 
 fn newest_ledger(batches: &[RecordBatch]) -> Result<BTreeMap<(String, Day), LedgerRow>, ReconcileError> {
@@ -187,7 +186,7 @@ fn compare_ledger(
     for (source, day) in keys {
         report.ledger_rows += 1;
         let key = (source.clone(), day);
-        let published = ledger.get(&key).map(counts).unwrap_or_default();
+        let published = ledger.get(&key).map(LedgerRow::counts).unwrap_or_default();
         let found = recounted.get(&key).copied().unwrap_or_default();
         if published != found {
             report.differences.push(Difference {
@@ -254,7 +253,7 @@ async fn published_cells(catalog: &Catalog, metrics: &Metrics) -> Result<Bag, Re
     Ok(bag)
 }
 
-fn compare_cells(report: &mut Report, published: &Bag, recomputed: &Bag, days: Days) {
+fn compare_cells(report: &mut Report, what: &str, published: &Bag, recomputed: &Bag, days: Days) {
     let inside = |day: Option<Day>| match (days, day) {
         (None, _) => true,
         (Some((from, to)), Some(day)) => from <= day && day < to,
@@ -267,11 +266,11 @@ fn compare_cells(report: &mut Report, published: &Bag, recomputed: &Bag, days: D
     for (key, totals) in recomputed.iter().filter(|(k, _)| inside(k.day)) {
         both.entry(key.clone()).or_default().1 = *totals;
     }
-    report.cells = both.len();
+    report.cells += both.len();
     for (key, (published, found)) in both {
         if published != found {
             report.differences.push(Difference {
-                what: format!("metrics.{}", key.metric),
+                what: format!("{what}.{}", key.metric),
                 source: key.source,
                 day: key.day.and_then(iso),
                 published: format!("{published:?}"),

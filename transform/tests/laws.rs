@@ -333,12 +333,8 @@ fn subject(world: &World) -> Subject {
 }
 
 /// Cells of every metric, as kept.
-fn kept(world: &World) -> Bag {
-    let mut bag = Bag::default();
-    for metric in world.metrics.iter() {
-        bag.merge(world.index().cells(&metric.info.name).unwrap());
-    }
-    bag
+async fn kept(world: &World) -> Bag {
+    Catalog::new(&world.data, world.metrics.clone(), ZONE).kept_cells().await.unwrap()
 }
 
 /// The same cells, formed from the rows of every case.
@@ -365,7 +361,7 @@ async fn published(world: &World, as_of: At) -> Bag {
 async fn told(world: &World, as_of: At) -> Bag {
     let catalog = Catalog::new(&world.data, world.metrics.clone(), ZONE);
     let open = catalog.open_cases().await.unwrap();
-    let mut bag = kept(world);
+    let mut bag = kept(world).await;
     for metric in world.metrics.iter().filter(|m| m.is_live()) {
         world.metrics.collect(&mut bag, metric, &open, Some(as_of), 1).await.unwrap();
     }
@@ -402,7 +398,7 @@ async fn facts(world: &World) -> Facts {
         deadlines: table!(world, Deadline, "case_id, ordinal"),
         parts: table!(world, Part, "case_id, part_id"),
         ledger: table!(world, LedgerRow, "source, day"),
-        cells: kept(world),
+        cells: kept(world).await,
     };
     let anew = subject(world);
     assert_eq!(facts.cases, anew.cases, "core.cases and the index");
@@ -426,7 +422,7 @@ proptest! {
             for size in sizes.iter().cycle() {
                 let (batch, later) = rest.split_at((*size).min(rest.len()));
                 world.batch(batch).await;
-                assert_eq!(kept(&world), formed(&world).await, "with {} records to come", later.len());
+                assert_eq!(kept(&world).await, formed(&world).await, "with {} records to come", later.len());
                 rest = later;
                 if rest.is_empty() {
                     break;
@@ -497,7 +493,7 @@ proptest! {
 }
 
 /// The parts of the data folder, in the order in which a batch writes them.
-const STEPS: [&str; 9] = [
+const STEPS: [&str; 10] = [
     "lake/raw/records",
     "lake/core/events",
     "lake/core/cases",
@@ -505,6 +501,7 @@ const STEPS: [&str; 9] = [
     "lake/core/deadlines",
     "lake/core/parts",
     "lake/ops/ledger",
+    "lake/ops/kept_cells",
     "index",
     "lake/epoch.json",
 ];
@@ -572,9 +569,9 @@ fn a_corrected_close_is_no_reopening_and_leaves_no_trace_in_the_figures() {
         let stream = Stream::of(vec![closed, open]);
         let mut world = World::new().await;
         world.batch(&stream.records[..1]).await;
-        assert!(kept(&world).iter().any(|(key, t)| key.metric == "completion" && t.numerator == 1));
+        assert!(kept(&world).await.iter().any(|(key, t)| key.metric == "completion" && t.numerator == 1));
         world.batch(&stream.records[1..]).await;
-        let corrected = kept(&world);
+        let corrected = kept(&world).await;
         assert!(corrected.iter().all(|(key, t)| key.metric != "completion" || t.numerator == 0), "{corrected:?}");
         assert!(corrected.iter().all(|(_, t)| *t != Totals::default()), "{corrected:?}");
         let case = facts(&world).await.cases.remove(0);

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
-use std::sync::Arc;
 
 use ahual_schemas::feed::{FeedEntry, FeedPosition};
 use ahual_schemas::table::{Cell, Day, ShapeError};
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::error::ArrowError;
+use ahual_schemas::tables::CellRow;
+use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
 /// What distinguishes a cell. Order: metric, dimensions, then duration.
@@ -51,43 +49,42 @@ impl AddAssign for Totals {
     }
 }
 
-impl CellKey {
-    /// Bytes of the key: the metric's name, a zero byte, then the rest.
+/// What the feed speaks of: a cell without metric and duration.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// Source.
+    pub source: String,
+    /// Territory code.
+    pub territory: Option<String>,
+    /// Responsible body.
+    pub body: Option<String>,
+    /// Category.
+    pub category: Option<String>,
+    /// Local day.
+    pub day: Option<Day>,
+}
+
+impl Place {
+    /// Bytes of a key that puts the days of one place beside each other.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = self.metric.clone().into_bytes();
-        bytes.push(0);
-        let rest =
-            (&self.source, &self.body, &self.category, &self.territory, &self.day, &self.duration_us, self.observed);
+        let rest = (&self.source, &self.territory, &self.body, &self.category, self.day.is_some());
         // Writing to a Vec cannot fail for these types; an empty rest would be caught on decoding.
-        bytes.extend(postcard::to_stdvec(&rest).unwrap_or_default());
+        let mut bytes = postcard::to_stdvec(&rest).unwrap_or_default();
+        let day = self.day.map_or(0, |day| day.0);
+        bytes.extend((day.cast_unsigned() ^ (1 << 31)).to_be_bytes());
         bytes
     }
 
-    /// The key of [`CellKey::encode`].
+    /// The place of [`Place::encode`].
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let cut = bytes.iter().position(|b| *b == 0).ok_or("cell key has no metric")?;
-        let metric = String::from_utf8(bytes[..cut].to_vec()).map_err(|e| e.to_string())?;
-        let (source, body, category, territory, day, duration_us, observed) =
-            postcard::from_bytes(&bytes[cut + 1..]).map_err(|e| e.to_string())?;
-        Ok(Self { metric, source, body, category, territory, day, duration_us, observed })
+        let (rest, day) = bytes.split_last_chunk::<4>().ok_or("a place has no day")?;
+        let (source, territory, body, category, has_day) = postcard::from_bytes(rest).map_err(|e| e.to_string())?;
+        let day = Day((u32::from_be_bytes(*day) ^ (1 << 31)).cast_signed());
+        Ok(Self { source, territory, body, category, day: Some(day).filter(|_| has_day) })
     }
 
-    /// Range of all keys of a metric.
-    pub fn range(metric: &str) -> (Vec<u8>, Vec<u8>) {
-        let mut from = metric.as_bytes().to_vec();
-        let mut to = from.clone();
-        from.push(0);
-        to.push(1);
-        (from, to)
-    }
-
-    /// The cell without its duration: what the feed speaks of.
-    pub fn without_duration(&self) -> Self {
-        Self { duration_us: None, observed: true, ..self.clone() }
-    }
-
-    /// A feed entry that says what the cell adds up to now.
-    pub fn feed_entry(&self, position: FeedPosition, now: Totals) -> FeedEntry {
+    /// A feed entry that says what a metric adds up to here.
+    pub fn feed_entry(&self, metric: &str, position: FeedPosition, now: Totals) -> FeedEntry {
         let day = self.day.and_then(|d| {
             chrono::NaiveDate::from_ymd_opt(1970, 1, 1)?
                 .checked_add_signed(chrono::Duration::days(i64::from(d.0)))
@@ -95,7 +92,7 @@ impl CellKey {
         });
         FeedEntry {
             position,
-            metric: self.metric.clone(),
+            metric: metric.to_owned(),
             source: self.source.clone(),
             body: self.body.clone(),
             category: self.category.clone(),
@@ -136,12 +133,63 @@ impl Bag {
         self.0.iter()
     }
 
+    /// What the cells of each place add up to, per metric.
+    pub fn by_place(&self) -> BTreeMap<Place, BTreeMap<String, Totals>> {
+        let mut places: BTreeMap<Place, BTreeMap<String, Totals>> = BTreeMap::new();
+        for (key, totals) in &self.0 {
+            let place = Place {
+                source: key.source.clone(),
+                territory: key.territory.clone(),
+                body: key.body.clone(),
+                category: key.category.clone(),
+                day: key.day,
+            };
+            *places.entry(place).or_default().entry(key.metric.clone()).or_default() += *totals;
+        }
+        places
+    }
+
+    /// The cells as rows of `ops.kept_cells`.
+    pub fn rows(&self, folded_version: i64) -> Vec<CellRow> {
+        let row = |(key, totals): (&CellKey, &Totals)| {
+            let CellKey { metric, source, body, category, territory, day, duration_us, observed } = key.clone();
+            let Totals { numerator, denominator, n } = *totals;
+            CellRow {
+                metric,
+                source,
+                body,
+                category,
+                territory,
+                day,
+                duration_us,
+                observed,
+                numerator,
+                denominator,
+                n,
+                folded_version,
+            }
+        };
+        self.0.iter().map(row).collect()
+    }
+
+    /// Adds what a row of `ops.kept_cells` adds.
+    pub fn add_row(&mut self, row: CellRow) {
+        let CellRow { metric, source, body, category, territory, day, duration_us, observed, .. } = row;
+        let key = CellKey { metric, source, body, category, territory, day, duration_us, observed };
+        self.add(key, Totals { numerator: row.numerator, denominator: row.denominator, n: row.n });
+    }
+
+    /// How many cells there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether there is no cell.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Adds the contributions of a batch of [`contributions_schema`], `sign` times.
+    /// Adds the contributions of a batch of [`super::Metric::cells_sql`], `sign` times.
     pub fn take(&mut self, metric: &str, batch: &RecordBatch, sign: i64) -> Result<(), ShapeError> {
         let source = column::<String>(batch, "source")?;
         let body = column::<Option<String>>(batch, "body")?;
@@ -170,24 +218,6 @@ impl Bag {
         }
         Ok(())
     }
-
-    /// The cells as a batch of [`contributions_schema`].
-    pub fn to_batch(&self) -> Result<RecordBatch, ArrowError> {
-        let keys = || self.0.keys();
-        let columns: Vec<ArrayRef> = vec![
-            Cell::write(keys().map(|k| &k.source)),
-            Cell::write(keys().map(|k| &k.body)),
-            Cell::write(keys().map(|k| &k.category)),
-            Cell::write(keys().map(|k| &k.territory)),
-            Cell::write(keys().map(|k| &k.day)),
-            Cell::write(keys().map(|k| &k.duration_us)),
-            Cell::write(keys().map(|k| &k.observed)),
-            Cell::write(self.0.values().map(|t| &t.numerator)),
-            Cell::write(self.0.values().map(|t| &t.denominator)),
-            Cell::write(self.0.values().map(|t| &t.n)),
-        ];
-        RecordBatch::try_new(contributions_schema(), columns)
-    }
 }
 
 fn column<T: Cell>(batch: &RecordBatch, name: &'static str) -> Result<Vec<T>, ShapeError> {
@@ -195,20 +225,4 @@ fn column<T: Cell>(batch: &RecordBatch, name: &'static str) -> Result<Vec<T>, Sh
     let column = batch.column_by_name(name).ok_or_else(shape)?;
     let column = arrow::compute::cast(column, &T::data_type()).map_err(|_| shape())?;
     T::read(&column).ok_or_else(shape)
-}
-
-/// Schema of contributions and of cells, dimensions first.
-pub fn contributions_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        Field::new("source", DataType::Utf8, false),
-        Field::new("body", DataType::Utf8, true),
-        Field::new("category", DataType::Utf8, true),
-        Field::new("territory", DataType::Utf8, true),
-        Field::new("day", DataType::Date32, true),
-        Field::new("duration_us", DataType::Int64, true),
-        Field::new("observed", DataType::Boolean, false),
-        Field::new("numerator", DataType::Int64, false),
-        Field::new("denominator", DataType::Int64, false),
-        Field::new("n", DataType::Int64, false),
-    ]))
 }

@@ -1,16 +1,20 @@
 //! Metric definitions: commented SQL files.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ahual_schemas::At;
 use ahual_schemas::sealing::Sealer;
 use ahual_schemas::tables::{Case, Deadline, Part, Segment};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use tokio::sync::{Mutex, OnceCell};
 
-use super::{Bag, quantile};
+use super::keeper::Keeper;
+use super::{Bag, linear, quantile};
 use crate::fold::Folded;
 use crate::functions;
 use crate::reading::MetricInfo;
@@ -36,6 +40,19 @@ const BUILT_IN: [(&str, &str); 13] = [
 /// Stands in the SQL for the moment the figure is formed at.
 const AS_OF: &str = ":as_of";
 
+/// Quantiles of durations: column, function, q.
+const QUANTILES: [(&str, &str, &str); 6] = [
+    ("closed_p50", "nearest_rank", "0.5"),
+    ("closed_p90", "nearest_rank", "0.9"),
+    ("closed_p95", "nearest_rank", "0.95"),
+    ("p50", "km_quantile", "0.5"),
+    ("p90", "km_quantile", "0.9"),
+    ("p95", "km_quantile", "0.95"),
+];
+
+/// Columns every metric gives; `duration_us` and `observed` are for times.
+const COLUMNS: [&str; 8] = ["case_id", "source", "body", "category", "territory", "day", "numerator", "denominator"];
+
 /// A metric that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum MetricError {
@@ -55,6 +72,15 @@ pub enum MetricError {
         metric: String,
         /// What is wrong and what to change.
         what: String,
+    },
+    /// A file of the configured folder cannot be read.
+    #[error("metrics folder: {} cannot be read", path.display())]
+    Unreadable {
+        /// File or folder.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
     },
 }
 
@@ -158,7 +184,8 @@ impl Metric {
         self.sql.contains("duration_us")
     }
 
-    /// Contributions, summed by cell: columns of [`super::contributions_schema`].
+    /// Contributions, summed by cell: the dimensions, `duration_us`, `observed`, and the
+    /// sums `numerator`, `denominator`, `n`.
     pub fn cells_sql(&self, as_of: Option<At>) -> String {
         let moment = moment(as_of);
         let inner = self.sql.replace(AS_OF, &moment);
@@ -176,6 +203,18 @@ impl Metric {
         )
     }
 
+    /// What each case contributes: the rows whose sums a figure is, by which anyone can
+    /// follow a figure to its cases.
+    pub fn cases_sql(&self, as_of: Option<At>) -> String {
+        let inner = self.sql.replace(AS_OF, &moment(as_of));
+        let durations = if self.has_durations() { ", duration_us, observed" } else { "" };
+        format!(
+            "SELECT case_id, source, body, category, territory, CAST(day AS DATE) AS day, \
+             CAST(numerator AS BIGINT) AS numerator, CAST(denominator AS BIGINT) AS denominator{durations} \
+             FROM ({inner}) AS contribution"
+        )
+    }
+
     /// Figures from a relation of cells: one row per combination of `by`.
     pub fn figures_sql(&self, cells: &str, by: &[String], condition: &str, as_of: Option<At>) -> String {
         let columns = by.iter().map(|d| format!("\"{d}\"")).collect::<Vec<_>>().join(", ");
@@ -185,11 +224,12 @@ impl Metric {
             (format!("{columns}, "), format!(" GROUP BY {columns}"))
         };
         let durations = if self.has_durations() {
-            ", nearest_rank(duration_us, observed, n, 0.5) AS closed_p50, nearest_rank(duration_us, observed, n, 0.9) AS closed_p90, \
-             nearest_rank(duration_us, observed, n, 0.95) AS closed_p95, km_quantile(duration_us, observed, n, 0.5) AS p50, \
-             km_quantile(duration_us, observed, n, 0.9) AS p90, km_quantile(duration_us, observed, n, 0.95) AS p95"
+            QUANTILES
+                .iter()
+                .map(|(name, function, q)| format!(", {function}(duration_us, observed, n, {q}) AS {name}"))
+                .collect()
         } else {
-            ""
+            String::new()
         };
         format!(
             "SELECT {select}CAST(coalesce(sum(numerator), 0) AS BIGINT) AS numerator, \
@@ -198,6 +238,41 @@ impl Metric {
             moment(as_of)
         )
     }
+}
+
+impl Metric {
+    /// Columns of the figures by every dimension.
+    pub fn figures_schema(&self) -> SchemaRef {
+        let text = |name: &str, nullable| Field::new(name, DataType::Utf8, nullable);
+        let number = |name: &str, nullable| Field::new(name, DataType::Int64, nullable);
+        let mut fields = vec![
+            text("source", true),
+            text("body", true),
+            text("category", true),
+            text("territory", true),
+            Field::new("day", DataType::Date32, true),
+            number("numerator", true),
+            number("denominator", true),
+            number("n", true),
+            Field::new("as_of", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
+        ];
+        if self.has_durations() {
+            fields.extend(QUANTILES.map(|(name, ..)| number(name, true)));
+        }
+        Arc::new(Schema::new(fields))
+    }
+}
+
+/// The kept cells of one metric, each once, from a relation of rows of `ops.kept_cells`:
+/// what they add up to. A cell that comes to nothing is none.
+pub fn kept_cells_sql(rows: &str, metric: &str) -> String {
+    format!(
+        "SELECT metric, source, body, category, territory, day, duration_us, observed, \
+         CAST(sum(numerator) AS BIGINT) AS numerator, CAST(sum(denominator) AS BIGINT) AS denominator, \
+         CAST(sum(n) AS BIGINT) AS n, max(folded_version) AS folded_version \
+         FROM {rows} WHERE metric = '{metric}' GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 \
+         HAVING sum(numerator) <> 0 OR sum(denominator) <> 0 OR sum(n) <> 0"
+    )
 }
 
 /// SQL for a moment; now where none is given.
@@ -214,6 +289,8 @@ pub struct Metrics {
     metrics: Vec<Metric>,
     sealer: Sealer,
     reference: Arc<Reference>,
+    /// Planned when something is first kept; one run at a time.
+    keeper: Arc<OnceCell<Mutex<Keeper>>>,
 }
 
 impl Metrics {
@@ -221,12 +298,78 @@ impl Metrics {
     pub fn built_in(sealer: &Sealer, reference: &Arc<Reference>) -> Result<Self, MetricError> {
         let mut metrics = BUILT_IN.iter().map(|(name, sql)| Metric::parse(name, sql)).collect::<Result<Vec<_>, _>>()?;
         metrics.sort_by(|a, b| a.info.name.cmp(&b.info.name));
-        Ok(Self { metrics, sealer: sealer.clone(), reference: Arc::clone(reference) })
+        Ok(Self { metrics, sealer: sealer.clone(), reference: Arc::clone(reference), keeper: Arc::default() })
     }
 
     /// The reference data of the deployment.
     pub fn reference(&self) -> &Arc<Reference> {
         &self.reference
+    }
+
+    /// The built-in metrics, and those of the `.sql` files in `folder`, each named after
+    /// its file. A file that is no metric is refused, with what to change.
+    pub async fn load(
+        sealer: &Sealer,
+        reference: &Arc<Reference>,
+        folder: Option<&Path>,
+    ) -> Result<Self, MetricError> {
+        let mut metrics = Self::built_in(sealer, reference)?;
+        let Some(folder) = folder else { return Ok(metrics) };
+        let unreadable = |path: &Path| {
+            let path = path.to_owned();
+            move |source| MetricError::Unreadable { path, source }
+        };
+        let mut paths = std::fs::read_dir(folder)
+            .and_then(|entries| entries.map(|entry| entry.map(|e| e.path())).collect::<Result<Vec<_>, _>>())
+            .map_err(unreadable(folder))?;
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "sql"));
+        paths.sort();
+        for path in paths {
+            let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+            let shape = |what: String| MetricError::Shape { metric: format!("{name} ({})", path.display()), what };
+            let plain = name.starts_with(|c: char| c.is_ascii_lowercase())
+                && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            if !plain || name.ends_with("_cells") || name.ends_with("_cases") {
+                return Err(shape(
+                    "its file's name is its name in SQL: lower case letters, digits and '_', not ending in '_cells' or '_cases'"
+                        .to_owned(),
+                ));
+            }
+            if metrics.get(&name).is_some() {
+                return Err(shape("there is a built-in metric of this name; rename the file".to_owned()));
+            }
+            let text = std::fs::read_to_string(&path).map_err(unreadable(&path))?;
+            let metric = Metric::parse(&name, &text)?;
+            metrics.check(&metric).await?;
+            metrics.metrics.push(metric);
+        }
+        metrics.metrics.sort_by(|a, b| a.info.name.cmp(&b.info.name));
+        Ok(metrics)
+    }
+
+    /// Plans a metric over empty tables, and holds its plan to what [`Metrics::keep`] needs.
+    pub async fn check(&self, metric: &Metric) -> Result<(), MetricError> {
+        let name = &metric.info.name;
+        let shape = |what: String| MetricError::Shape { metric: name.clone(), what };
+        let error = |source| MetricError::Sql { metric: name.clone(), source: Box::new(source) };
+        let session = self.session();
+        Subject::default().register(&session).map_err(error)?;
+        let plan = session.sql(&metric.sql.replace(AS_OF, &moment(Some(At(0))))).await.map_err(error)?;
+        let plan = plan.into_unoptimized_plan();
+        for column in COLUMNS {
+            if !plan.schema().fields().iter().any(|field| field.name() == column) {
+                return Err(shape(format!("it gives no column '{column}'; it must give {}", COLUMNS.join(", "))));
+            }
+        }
+        if let Some(objection) = linear::objection(&plan).map_err(error)? {
+            return Err(shape(objection));
+        }
+        let clock = ["now()", "current_date", "current_time"];
+        let lower = metric.sql.to_lowercase();
+        if let Some(clock) = clock.iter().find(|clock| lower.contains(*clock)) {
+            return Err(shape(format!("'{clock}' reads a clock; the moment of reading is {AS_OF}")));
+        }
+        self.collect(&mut Bag::default(), metric, &session, Some(At(0)), 1).await
     }
 
     /// Metrics in order of name.
@@ -269,20 +412,8 @@ impl Metrics {
         if subject.is_empty() {
             return Ok(());
         }
-        let settled = subject.only(|case| case.state != "open");
-        let whole = self.session();
-        let ended = self.session();
-        let register = |s: &Subject, session: &SessionContext| {
-            s.register(session)
-                .map_err(|source| MetricError::Sql { metric: "(tables)".to_owned(), source: Box::new(source) })
-        };
-        register(subject, &whole)?;
-        register(&settled, &ended)?;
-        for metric in &self.metrics {
-            let session = if metric.is_live() { &ended } else { &whole };
-            self.collect(bag, metric, session, None, sign).await?;
-        }
-        Ok(())
+        let keeper = self.keeper.get_or_try_init(async || Keeper::plan(self).await.map(Mutex::new)).await?;
+        keeper.lock().await.keep(bag, subject, sign).await
     }
 
     /// What the cases of a session's `cases` contribute to one metric at `as_of`.

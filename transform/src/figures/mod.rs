@@ -8,7 +8,9 @@
 
 mod bag;
 mod definition;
+mod keeper;
+mod linear;
 pub mod quantile;
 
-pub use bag::{Bag, CellKey, Totals, contributions_schema};
-pub use definition::{Metric, MetricError, Metrics, Subject};
+pub use bag::{Bag, CellKey, Place, Totals};
+pub use definition::{Metric, MetricError, Metrics, Subject, kept_cells_sql};

@@ -385,6 +385,16 @@ impl World {
     /// Opens the job on what `folder` holds, beside a log that holds `records`.
     pub(crate) async fn open(folder: tempfile::TempDir, records: &[StoredRecord], batch_records: usize) -> Self {
         let metrics = Metrics::built_in(&sealer(), &reference()).unwrap();
+        Self::open_with(folder, records, batch_records, metrics).await
+    }
+
+    /// The same with other metrics.
+    pub(crate) async fn open_with(
+        folder: tempfile::TempDir,
+        records: &[StoredRecord],
+        batch_records: usize,
+        metrics: Metrics,
+    ) -> Self {
         let parts = JobParts {
             log: Arc::new(MemoryLog { records: records.to_vec() }),
             data_dir: folder.path().to_owned(),
