@@ -224,7 +224,13 @@ impl History {
     /// and undone: cases and totals stay as they are, only the feed's newest entries do not.
     /// What is missing to the whole is the mapping and the commits to the lake.
     async fn steps(&self, round: usize) -> Vec<(&'static str, Duration)> {
-        let rule = FoldRule { as_of: None, known_at: None, zone: ZONE, folded_version: 0 };
+        let rule = FoldRule {
+            as_of: None,
+            known_at: None,
+            zone: ZONE,
+            folded_version: 0,
+            reference: self.metrics.reference(),
+        };
         let index = self.job.index();
         let mut dice = ChaCha8Rng::seed_from_u64(90_000 + round as u64);
         let names: Vec<String> =
@@ -260,7 +266,13 @@ impl History {
 
     /// Kept cells against cells formed anew from every case's rows.
     async fn assert_kept_equals_recomputed(&self) {
-        let rule = FoldRule { as_of: None, known_at: None, zone: ZONE, folded_version: 0 };
+        let rule = FoldRule {
+            as_of: None,
+            known_at: None,
+            zone: ZONE,
+            folded_version: 0,
+            reference: self.metrics.reference(),
+        };
         let index = self.job.index();
         let mut subject = Subject::default();
         index.each_case(|_, rows| subject.push(&fold(&rows, &rule))).unwrap();

@@ -353,6 +353,20 @@ mod tests {
     }
 
     #[test]
+    fn reference_data_is_checked_with_the_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ahual.toml");
+        let check = |text: &str| Config::parse(&path, text, |_| None).unwrap().check(&path).unwrap_err().to_string();
+        let told = check("[reference]\nfolder = \"ours\"\n");
+        assert!(told.contains("ours: cannot be listed") && told.contains("reference.folder names a folder"), "{told}");
+        std::fs::create_dir_all(folder.path().join("ours/rules")).unwrap();
+        std::fs::write(folder.path().join("ours/rules/r.toml"), "[[rule]]\nname = \"r\"\n").unwrap();
+        let told = check("[reference]\nfolder = \"ours\"\n");
+        assert!(told.contains("ours/rules/r.toml, line 1: missing field `version`"), "{told}");
+        assert!(!check("").contains("reference data"), "what ships is right");
+    }
+
+    #[test]
     fn a_wrong_zone_says_what_to_write() {
         let text = "[deployment]\ntime_zone = \"Karaganda\"\n";
         let error = Config::parse(Path::new("a.toml"), text, |_| None).unwrap_err().to_string();

@@ -239,6 +239,12 @@ crate::table! {
         pub due_compare: Option<String>,
         /// On what a deadline or extension rests; who decided.
         pub basis: Option<String>,
+        /// Rule of a deadline event, `name` or `name@version`: its term gives the due instant
+        /// where none is stated, and limits extensions, redirects and pauses.
+        pub rule: Option<String>,
+        /// Calendar of that term, where it is not the rule's own: `name`, or `name@version` for
+        /// that version alone.
+        pub calendar: Option<String>,
         /// Why (pause, transfer, set aside).
         pub reason: Option<String>,
         /// The case this one was merged into.

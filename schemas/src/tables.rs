@@ -121,8 +121,15 @@ crate::table! {
         pub set_at: At,
         /// Who set it.
         pub body: Option<String>,
-        /// On what it rests (rule and calendar version, decision).
+        /// On what it rests: a decision, or who says so.
         pub basis: Option<String>,
+        /// Rule it follows from or is limited by, `name@version`.
+        pub rule: Option<String>,
+        /// Calendar version it was computed by, `name@version`; null where it was stated.
+        pub calendar: Option<String>,
+        /// What silence until it expires amounts to, by its rule: `deemed_refused`. An outcome,
+        /// not a close.
+        pub on_expiry: Option<String>,
         /// Whether it counts; an extension after expiry does not.
         pub valid: bool,
         /// Why it does not count.

@@ -256,7 +256,13 @@ impl Catalog {
 
     /// Folds every case again as of a past moment, some partitions of the log at a time.
     async fn refold(&self, session: &SessionContext, moment: Moment) -> Result<(), CatalogError> {
-        let rule = FoldRule { as_of: moment.as_of, known_at: moment.known_at, zone: self.zone, folded_version: 0 };
+        let rule = FoldRule {
+            as_of: moment.as_of,
+            known_at: moment.known_at,
+            zone: self.zone,
+            folded_version: 0,
+            reference: self.metrics.reference(),
+        };
         let mut cases = Vec::new();
         let mut segments = Vec::new();
         let mut deadlines = Vec::new();

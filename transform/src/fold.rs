@@ -11,7 +11,9 @@
 //! 4. `as_of` cuts what is left by `occurred_at`.
 //! 5. The remaining events, in order of occurrence, are folded.
 
-use std::collections::BTreeMap;
+mod terms;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use ahual_schemas::event::{Event, Kind};
 use ahual_schemas::table::{At, Day};
@@ -19,11 +21,13 @@ use ahual_schemas::tables::{Case, Deadline, LedgerRow, Part, Segment};
 use chrono_tz::Tz;
 
 use crate::functions::local_day;
+use crate::reference::Reference;
 use crate::territory;
+use terms::Terms;
 
 /// What the fold is told besides the events.
 #[derive(Debug, Clone, Copy)]
-pub struct FoldRule {
+pub struct FoldRule<'a> {
     /// What had happened by then.
     pub as_of: Option<At>,
     /// What was known by then.
@@ -32,6 +36,9 @@ pub struct FoldRule {
     pub zone: Tz,
     /// Version of `core.events` being folded; stands in every row.
     pub folded_version: i64,
+    /// Calendars and rules. Of the calendars' versions those count that were known by
+    /// `as_of` and `known_at`.
+    pub reference: &'a Reference,
 }
 
 /// What one case becomes.
@@ -50,7 +57,7 @@ pub struct Folded {
 }
 
 /// Folds the rows of one case.
-pub fn fold(rows: &[Event], rule: &FoldRule) -> Folded {
+pub fn fold(rows: &[Event], rule: &FoldRule<'_>) -> Folded {
     let contents = contents(rows, rule.known_at);
     let ledger = ledger(&contents, rule);
     let mut events = chosen(&contents);
@@ -61,7 +68,7 @@ pub fn fold(rows: &[Event], rule: &FoldRule) -> Folded {
     let Some((first, _)) = events.first() else {
         return Folded { ledger, ..Folded::default() };
     };
-    let mut state = State::new(first, rule.folded_version);
+    let mut state = State::new(first, rule);
     for (event, appended_at) in &events {
         state.take(event, *appended_at);
     }
@@ -145,7 +152,7 @@ fn chosen<'a>(contents: &Contents<'a>) -> Vec<(&'a Event, At)> {
         .collect()
 }
 
-fn ledger(contents: &Contents<'_>, rule: &FoldRule) -> Vec<LedgerRow> {
+fn ledger(contents: &Contents<'_>, rule: &FoldRule<'_>) -> Vec<LedgerRow> {
     let mut rows: BTreeMap<(String, Day), LedgerRow> = BTreeMap::new();
     for content in contents.values() {
         let mut deliveries: Vec<_> = content.deliveries.iter().map(|(d, stamp)| (*stamp, *d)).collect();
@@ -192,18 +199,18 @@ fn order(event: &Event) -> (At, u8, Option<i64>, Option<At>, &str, i32) {
     (event.occurred_at, rank, event.version, event.recorded_at, &event.record_id, event.ordinal)
 }
 
-struct State {
+struct State<'a> {
     case: Case,
     segments: Vec<Segment>,
-    deadlines: Vec<Deadline>,
+    terms: Terms<'a>,
     parts: BTreeMap<String, Part>,
     attributes: serde_json::Map<String, serde_json::Value>,
     paused_since: Option<At>,
     open_segment: Option<(At, Option<String>)>,
 }
 
-impl State {
-    fn new(first: &Event, folded_version: i64) -> Self {
+impl<'a> State<'a> {
+    fn new(first: &Event, rule: &FoldRule<'a>) -> Self {
         let case = Case {
             case_id: first.case_id.clone(),
             source: first.source.clone(),
@@ -238,12 +245,12 @@ impl State {
             events: 0,
             first_appended_at: At(i64::MAX),
             last_appended_at: At(i64::MIN),
-            folded_version,
+            folded_version: rule.folded_version,
         };
         Self {
             case,
             segments: Vec::new(),
-            deadlines: Vec::new(),
+            terms: Terms::new(rule),
             parts: BTreeMap::new(),
             attributes: serde_json::Map::new(),
             paused_since: None,
@@ -257,6 +264,7 @@ impl State {
         self.case.last_appended_at = self.case.last_appended_at.max(appended_at);
         let at = event.occurred_at;
         let kind = Kind::from(event.kind.as_str());
+        self.terms.advance(&mut self.case, at);
         if event.part_id.is_none() {
             self.describe(event, &kind);
         }
@@ -266,19 +274,22 @@ impl State {
                     self.case.received_at = Some(at);
                     self.case.received_on = Some(event.occurred_on);
                 }
+                self.terms.received(at);
                 self.hold(at, event.body.clone());
             }
             Kind::Registered | Kind::Assigned => self.hold(at, event.body.clone()),
             Kind::Transferred => {
                 self.case.transfers += 1;
+                self.terms.transferred(at);
                 self.hold(at, event.body.clone());
             }
             Kind::FirstResponse => {
                 self.case.first_response_at.get_or_insert(at);
             }
-            Kind::Paused => self.pause(at),
+            Kind::Paused => self.pause(at, event.reason.as_deref()),
             Kind::Resumed => self.resume(at),
-            Kind::DeadlineSet | Kind::DeadlineExtended => self.deadline(event, kind == Kind::DeadlineExtended),
+            Kind::DeadlineSet => self.terms.take(&mut self.case, event, at, false),
+            Kind::DeadlineExtended => self.terms.take(&mut self.case, event, at, true),
             Kind::Closed => {
                 self.resume(at);
                 self.release(at);
@@ -379,14 +390,15 @@ impl State {
         });
     }
 
-    fn pause(&mut self, at: At) {
-        if self.paused_since.is_none() && self.case.state == "open" {
+    fn pause(&mut self, at: At, reason: Option<&str>) {
+        if self.case.state == "open" && self.terms.paused(&self.case, at, reason) && self.paused_since.is_none() {
             self.split(at);
             self.paused_since = Some(at);
         }
     }
 
     fn resume(&mut self, at: At) {
+        self.terms.resumed(&mut self.case, at);
         if let Some(since) = self.paused_since {
             self.split(at);
             self.case.paused_us += at.since(since).max(0);
@@ -408,46 +420,6 @@ impl State {
         self.case.state = state.to_owned();
         self.case.closed_at = None;
         self.case.closed_on = None;
-    }
-
-    fn deadline(&mut self, event: &Event, extension: bool) {
-        let Some(due_at) = event.due_at else { return };
-        let set_at = event.recorded_at.unwrap_or(event.occurred_at);
-        let said_already = self.deadlines.last().is_some_and(|last| last.due_at == due_at && last.basis == event.basis);
-        if said_already {
-            return;
-        }
-        let in_force = self.case.due_at;
-        let invalid_reason = match (self.case.received_at, in_force) {
-            (Some(received), _) if due_at < received => Some("due before received"),
-            (_, Some(current)) if extension && set_at > current => Some("set after the deadline had passed"),
-            _ => None,
-        };
-        let valid = invalid_reason.is_none();
-        self.deadlines.push(Deadline {
-            case_id: self.case.case_id.clone(),
-            source: self.case.source.clone(),
-            ordinal: i32::try_from(self.deadlines.len()).unwrap_or(i32::MAX),
-            due_at,
-            due_on: event.due_on,
-            set_at,
-            body: event.body.clone(),
-            basis: event.basis.clone(),
-            valid,
-            invalid_reason: invalid_reason.map(str::to_owned),
-            folded_version: self.case.folded_version,
-        });
-        if extension && !valid {
-            return;
-        }
-        if self.case.original_due_at.is_none() {
-            self.case.original_due_at = Some(due_at);
-            self.case.original_due_on = event.due_on;
-        }
-        self.case.extended |= extension;
-        self.case.due_at = Some(due_at);
-        self.case.due_on = event.due_on;
-        self.case.due_compare.clone_from(&event.due_compare);
     }
 
     fn stage(&mut self, event: &Event) {
@@ -499,32 +471,34 @@ impl State {
         if let Some((from_at, body)) = self.open_segment.take() {
             self.push_segment(body, from_at, None);
         }
-        let case = &mut self.case;
         let territory_flaw = self
             .attributes
             .get(territory::PROBLEM)
             .and_then(|problem| Some(format!("territory_{}", problem.as_str()?)));
+        let (deadlines, flaws) = self.terms.finish(&mut self.case);
+        let mut flaws: BTreeSet<&str> = flaws;
+        let case = &mut self.case;
         if !self.attributes.is_empty() {
             case.attributes = Some(serde_json::Value::Object(self.attributes).to_string());
         }
-        let mut flaws = Vec::new();
         match case.received_at {
-            None => flaws.push("no_receipt"),
+            None => {
+                flaws.insert("no_receipt");
+            }
             Some(received) => {
                 if case.closed_at.is_some_and(|closed| closed < received) {
-                    flaws.push("closed_before_received");
+                    flaws.insert("closed_before_received");
                 }
                 if case.first_response_at.is_some_and(|answered| answered < received) {
-                    flaws.push("answered_before_received");
+                    flaws.insert("answered_before_received");
                 }
                 if case.due_at.is_some_and(|due| due < received) {
-                    flaws.push("due_before_received");
+                    flaws.insert("due_before_received");
                 }
             }
         }
         flaws.extend(territory_flaw.as_deref());
-        flaws.sort_unstable();
-        case.flaws = (!flaws.is_empty()).then(|| flaws.join(","));
+        case.flaws = (!flaws.is_empty()).then(|| flaws.into_iter().collect::<Vec<_>>().join(","));
         let mut parts: Vec<Part> = self.parts.into_values().collect();
         let first = parts.iter().filter_map(|p| p.on_scene_at.map(|at| (at, p.part_id.clone()))).min();
         for part in &mut parts {
@@ -537,6 +511,6 @@ impl State {
                 part.received_on = case.received_on;
             }
         }
-        (self.case, self.segments, self.deadlines, parts)
+        (self.case, self.segments, deadlines, parts)
     }
 }

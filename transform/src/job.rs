@@ -450,7 +450,14 @@ impl Job {
             Some(states) => states,
             None => self.index.cases(by_case.keys().map(String::as_str))?,
         };
-        let rule = FoldRule { as_of: None, known_at: None, zone: self.parts.zone, folded_version: version };
+        let reference = Arc::clone(self.parts.metrics.reference());
+        let rule = FoldRule {
+            as_of: None,
+            known_at: None,
+            zone: self.parts.zone,
+            folded_version: version,
+            reference: &reference,
+        };
         let (mut before, mut after) = (Subject::default(), Subject::default());
         let mut change = Change::default();
         let mut superseded = 0;

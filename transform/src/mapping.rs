@@ -182,13 +182,15 @@ pub struct MappedEvent {
 /// What became of one record.
 pub type Outcome = Result<Vec<MappedEvent>, String>;
 
-const TEXT_COLUMNS: [&str; 11] = [
+const TEXT_COLUMNS: [&str; 13] = [
     "status",
     "outcome",
     "category",
     "body",
     "territory",
     "basis",
+    "rule",
+    "calendar",
     "reason",
     "parent_case_id",
     "attributes",
@@ -329,7 +331,7 @@ impl Mapping {
         }
         for outcome in &mut outcomes {
             let Ok(events) = outcome else { continue };
-            if let Some(reason) = broken_rule(events) {
+            if let Some(reason) = broken_rule(events).or_else(|| self.unusable_term(events)) {
                 *outcome = Err(reason);
                 continue;
             }
@@ -456,6 +458,32 @@ impl Mapping {
             events.push(event);
         }
         Ok(())
+    }
+
+    /// Rules and calendars that are not there, or stand where no term is.
+    fn unusable_term(&self, events: &[MappedEvent]) -> Option<String> {
+        let Reference { rules, calendars, .. } = self.reference.as_ref();
+        events.iter().find_map(|event| {
+            let rule = event.text.get("rule").map(String::as_str);
+            let calendar = event.text.get("calendar").map(String::as_str);
+            let kind = Kind::from(event.kind.as_str());
+            match (rule, calendar) {
+                (None, None) => None,
+                (None, Some(calendar)) => {
+                    Some(format!("calendar {calendar} without a rule, in {}: nothing is counted by it", event.kind))
+                }
+                (Some(rule), _) if !matches!(kind, Kind::DeadlineSet | Kind::DeadlineExtended) => {
+                    Some(format!("rule {rule} in {}: only a deadline has a rule", event.kind))
+                }
+                (Some(rule), _) if !rules.contains(rule) => {
+                    Some(format!("unknown rule: {rule} is none of {}", rules.names().join(", ")))
+                }
+                (_, Some(calendar)) if calendars.get(calendar).is_none() && calendars.versions(calendar).is_empty() => {
+                    Some(format!("unknown calendar: {calendar} is none of {}", calendars.names().join(", ")))
+                }
+                _ => None,
+            }
+        })
     }
 
     fn column(&self, batch: &RecordBatch, name: &str, kind: &DataType) -> Result<Option<ArrayRef>, MappingError> {

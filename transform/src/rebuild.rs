@@ -61,8 +61,13 @@ impl Job {
         let events = self.lake.root.open_at(Event::TABLE, epoch.folded_version).await?;
         let session = self.parts.metrics.session();
         session.register_table("events", provider(Event::TABLE, &events).await?)?;
-        let rule =
-            FoldRule { as_of: None, known_at: None, zone: self.parts.zone, folded_version: epoch.folded_version };
+        let rule = FoldRule {
+            as_of: None,
+            known_at: None,
+            zone: self.parts.zone,
+            folded_version: epoch.folded_version,
+            reference: self.parts.metrics.reference(),
+        };
         let mut rows = ByCase::new(&session, "events").await?;
         let mut written = 0;
         while let Some(cases) = rows.next().await? {

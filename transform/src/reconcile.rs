@@ -113,7 +113,13 @@ pub async fn reconcile(data_dir: &Path, metrics: &Metrics, zone: Tz, days: Days)
             events.entry(row.case_id.clone()).or_default().push(row);
         }
     }
-    let rule = FoldRule { as_of: None, known_at: None, zone, folded_version: epoch.folded_version };
+    let rule = FoldRule {
+        as_of: None,
+        known_at: None,
+        zone,
+        folded_version: epoch.folded_version,
+        reference: metrics.reference(),
+    };
     let mut subject = Subject::default();
     let mut recounted: BTreeMap<(String, Day), [i64; 5]> = BTreeMap::new();
     for rows in events.values() {

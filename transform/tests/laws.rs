@@ -8,7 +8,7 @@
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use ahual_schemas::event::Event;
 use ahual_schemas::tables::{Case, Deadline, LedgerRow, Part, RawRow, Segment};
@@ -17,6 +17,7 @@ use ahual_transform::catalog::{Catalog, Moment};
 use ahual_transform::figures::quantile::{self, Durations};
 use ahual_transform::figures::{Bag, Subject, Totals};
 use ahual_transform::fold::{FoldRule, Folded, fold};
+use ahual_transform::reference::Reference;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use datafusion::datasource::MemTable;
@@ -24,7 +25,9 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use proptest::prelude::*;
 use world::{Said, Stream, World, ZONE, block_on, copy_dir, row, rows_of, stamp};
 
-const RULE: FoldRule = FoldRule { as_of: None, known_at: None, zone: ZONE, folded_version: 0 };
+static REFERENCE: LazyLock<Arc<Reference>> = LazyLock::new(world::reference);
+static RULE: LazyLock<FoldRule<'static>> =
+    LazyLock::new(|| FoldRule { as_of: None, known_at: None, zone: ZONE, folded_version: 0, reference: &REFERENCE });
 
 fn quick() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
@@ -184,7 +187,7 @@ proptest! {
         as_of in proptest::option::of(0..6_i64),
         known_at in proptest::option::of(0..6_i64),
     ) {
-        let rule = FoldRule { as_of: as_of.map(second), known_at: known_at.map(stamp), ..RULE };
+        let rule = FoldRule { as_of: as_of.map(second), known_at: known_at.map(stamp), ..*RULE };
         prop_assert_eq!(fold(&rows, &rule), fold(&disorder, &rule));
     }
 
@@ -198,7 +201,7 @@ proptest! {
             Some(Event { delivery_id: first.delivery_id.clone(), appended_at: first.appended_at, ..r.clone() })
         });
         let by_then: Vec<Event> = by_then.iter().cloned().chain(words).collect();
-        let rule = FoldRule { known_at: Some(known_at), ..RULE };
+        let rule = FoldRule { known_at: Some(known_at), ..*RULE };
         prop_assert_eq!(fold(&rows, &rule), fold(&by_then, &RULE));
     }
 

@@ -237,6 +237,8 @@ fn event(mapped: &MappedEvent, record: &str) -> Event {
         due_on: None,
         due_compare: None,
         basis: None,
+        rule: None,
+        calendar: None,
         reason: None,
         parent_case_id: None,
         score: None,
@@ -247,7 +249,14 @@ fn event(mapped: &MappedEvent, record: &str) -> Event {
 }
 
 fn folded(events: &[Event]) -> Case {
-    let rule = FoldRule { as_of: None, known_at: None, zone: chrono_tz::Asia::Almaty, folded_version: 0 };
+    let reference = Reference::built_in().unwrap();
+    let rule = FoldRule {
+        as_of: None,
+        known_at: None,
+        zone: chrono_tz::Asia::Almaty,
+        folded_version: 0,
+        reference: &reference,
+    };
     fold(events, &rule).case.unwrap()
 }
 

@@ -308,11 +308,7 @@ impl Metrics {
 
     /// The built-in metrics, and those of the `.sql` files in `folder`, each named after
     /// its file. A file that is no metric is refused, with what to change.
-    pub async fn load(
-        sealer: &Sealer,
-        reference: &Arc<Reference>,
-        folder: Option<&Path>,
-    ) -> Result<Self, MetricError> {
+    pub async fn load(sealer: &Sealer, reference: &Arc<Reference>, folder: Option<&Path>) -> Result<Self, MetricError> {
         let mut metrics = Self::built_in(sealer, reference)?;
         let Some(folder) = folder else { return Ok(metrics) };
         let unreadable = |path: &Path| {

@@ -96,6 +96,8 @@ pub(crate) fn row(record: &str, content: &str, delivery: &str, nth: i64) -> Even
         due_on: None,
         due_compare: None,
         basis: None,
+        rule: None,
+        calendar: None,
         reason: None,
         parent_case_id: None,
         score: None,
