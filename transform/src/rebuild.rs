@@ -8,6 +8,7 @@
 //! new definitions. Versions after the epoch are folded afterwards as after a crash.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ahual_schemas::event::Event;
 use ahual_schemas::table::Day;
@@ -61,12 +62,13 @@ impl Job {
         let events = self.lake.root.open_at(Event::TABLE, epoch.folded_version).await?;
         let session = self.parts.metrics.session();
         session.register_table("events", provider(Event::TABLE, &events).await?)?;
+        let reference = Arc::clone(self.parts.metrics.reference());
         let rule = FoldRule {
             as_of: None,
             known_at: None,
             zone: self.parts.zone,
             folded_version: epoch.folded_version,
-            reference: self.parts.metrics.reference(),
+            reference: &reference,
         };
         let mut rows = ByCase::new(&session, "events").await?;
         let mut written = 0;

@@ -15,7 +15,7 @@ use crate::reference::{File, Problem, Validity};
 pub struct Classifier {
     /// Its territories.
     pub rows: Vec<Territory>,
-    /// Names in which a Macedonian `ќ` stood for `қ`, and was put right.
+    /// Names in which a Macedonian `ќ` or `Ќ` stood for `қ` or `Қ`, and was put right.
     pub mended_names: usize,
 }
 
@@ -99,7 +99,7 @@ impl Classifier {
 fn level(kato: Kato, kind: Option<&str>, name_ru: &str) -> Level {
     let town = name_ru.starts_with("г.") || name_ru.starts_with("город ");
     let city_district = name_ru.starts_with("район") || name_ru.starts_with("р.а.") || name_ru.ends_with("р.а.");
-    match kato.above().count() {
+    match kato.depth() {
         0 => Level::Region,
         1 => match kind {
             Some("1" | "3") => Level::City,

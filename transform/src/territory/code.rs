@@ -23,8 +23,16 @@ impl Kato {
 
     /// The codes above this one, nearest first. Which of them exist the classifier knows.
     pub fn above(self) -> impl Iterator<Item = Self> {
-        let own = self.significant();
-        LEVEL_ENDS.into_iter().rev().filter(move |end| *end < own).map(move |end| self.cut(end))
+        let mut below = self;
+        LEVEL_ENDS.into_iter().rev().filter_map(move |end| {
+            let above = self.cut(end);
+            (above != std::mem::replace(&mut below, above)).then_some(above)
+        })
+    }
+
+    /// How deep it lies: 0 is a region, 3 a place.
+    pub(super) fn depth(self) -> usize {
+        LEVEL_ENDS.iter().position(|end| *end == self.significant()).unwrap_or(3)
     }
 
     /// How many of its digits are its own; the zeros after them only fill up.
