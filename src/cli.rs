@@ -19,8 +19,18 @@ pub struct Cli {
 pub enum Command {
     /// Run every stage in one process, until stopped or drained.
     Run(Run),
+    /// Run the sources alone: doors to log (Kafka).
+    Ingest(Run),
+    /// Run the job alone: log (Kafka) to lake.
+    Transform(Run),
+    /// Serve what the lake holds, over HTTP and Postgres.
+    Serve(Deployment),
     /// Ask one question in SQL.
     Query(Query),
+    /// Name the cases behind a figure, and the query that gives them.
+    Explain(Explain),
+    /// Show everything that is known of a case: its records as they came, and its events.
+    Trace(Trace),
     /// Run a scheduled job for a window: 0 done, 1 failed, 2 usage, 75 try later.
     Batch(Batch),
     /// Prove that ledger and lake agree, file by file.
@@ -49,13 +59,13 @@ pub struct Deployment {
     pub data: PathBuf,
 }
 
-/// `ahual run`.
+/// `ahual run`, and each of its stages that drains.
 #[derive(Debug, Args)]
 pub struct Run {
     /// Which deployment.
     #[command(flatten)]
     pub deployment: Deployment,
-    /// End when every source is drained and everything is folded.
+    /// End when everything is done: sources drained, records folded.
     #[arg(long)]
     pub until_idle: bool,
 }
@@ -77,6 +87,55 @@ pub struct Query {
     pub known_at: Option<String>,
     /// The question.
     pub sql: String,
+}
+
+/// `ahual explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// Which deployment.
+    #[command(flatten)]
+    pub deployment: Deployment,
+    /// The metric.
+    pub metric: String,
+    /// Only this value of a dimension (source, body, category, territory); empty means none. May be repeated.
+    #[arg(long = "where", value_name = "DIMENSION=VALUE", value_parser = dimension)]
+    pub filter: Vec<(String, String)>,
+    /// First local day.
+    #[arg(long, value_name = "DAY")]
+    pub from: Option<NaiveDate>,
+    /// Day after the last.
+    #[arg(long, value_name = "DAY")]
+    pub to: Option<NaiveDate>,
+    /// What had happened by then (RFC 3339, or a local time of the deployment's zone).
+    #[arg(long, value_name = "T")]
+    pub as_of: Option<String>,
+    /// What was known by then (RFC 3339, or a local time of the deployment's zone).
+    #[arg(long, value_name = "T")]
+    pub known_at: Option<String>,
+    /// Most cases shown.
+    #[arg(long, default_value_t = 1_000)]
+    pub limit: usize,
+    /// Print the query alone.
+    #[arg(long)]
+    pub sql: bool,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// `ahual trace`.
+#[derive(Debug, Args)]
+pub struct Trace {
+    /// Which deployment.
+    #[command(flatten)]
+    pub deployment: Deployment,
+    /// The case, as `core.cases` names it.
+    pub case_id: String,
+}
+
+fn dimension(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write DIMENSION=VALUE, like body=roads")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// How to print.

@@ -53,7 +53,7 @@ pub enum ConfigError {
 }
 
 /// Everything a deployment says.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// What holds for the whole deployment.
@@ -83,7 +83,7 @@ pub struct Config {
 }
 
 /// `[deployment]`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Deployment {
     /// Zone of ledger days.
@@ -102,7 +102,7 @@ impl Default for Deployment {
 }
 
 /// `[sealing]`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sealing {
     /// Name of the key; stands in the header of every sealed record.
@@ -118,7 +118,7 @@ impl Default for Sealing {
 }
 
 /// `[[source]]`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// Name: lowercase letters, digits and `-`.
@@ -152,7 +152,7 @@ impl Source {
 }
 
 /// `[metrics]`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MetricsConfig {
     /// Folder of `.sql` files, each a metric named after its file.
@@ -160,7 +160,7 @@ pub struct MetricsConfig {
 }
 
 /// `[sinks]`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sinks {
     /// HTTP: health, figures, feed.
@@ -199,7 +199,23 @@ impl Config {
             wrong(line, with_nearest(e.message()))
         })?;
         config.base_dir = path.parent().map(Path::to_owned).filter(|p| !p.as_os_str().is_empty()).unwrap_or(".".into());
+        config.anchor();
         Ok(config)
+    }
+
+    /// Files that hold secrets or certificates lie where the configuration does, like
+    /// every relative path.
+    fn anchor(&mut self) {
+        let (files, kafka) = self.log.kafka.as_mut().map(KafkaConfig::places).unwrap_or_default();
+        for file in files {
+            *file = self.base_dir.join(&*file);
+        }
+        let users = self.sinks.postgres.iter_mut().flat_map(|postgres| &mut postgres.users);
+        for secret in users.map(|user| &mut user.password).chain(kafka).chain([&mut self.sealing.key]) {
+            if let SecretRef::File(path) = secret {
+                *path = self.base_dir.join(&*path).to_string_lossy().into_owned();
+            }
+        }
     }
 
     /// `AHUAL_LOG` and `AHUAL_KAFKA_BROKERS` switch the log of any configuration.
@@ -364,6 +380,15 @@ mod tests {
         let told = check("[reference]\nfolder = \"ours\"\n");
         assert!(told.contains("ours/rules/r.toml, line 1: missing field `version`"), "{told}");
         assert!(!check("").contains("reference data"), "what ships is right");
+    }
+
+    #[test]
+    fn a_secret_file_lies_beside_the_configuration() {
+        let text = "[sealing]\nkey = { file = \"key\" }\n[log.kafka]\nbrokers = \"b:1\"\n\
+                    secrets = { \"sasl.password\" = { file = \"/run/word\" } }\n";
+        let config = Config::parse(Path::new("etc/ahual.toml"), text, |_| None).unwrap();
+        assert_eq!(config.sealing.key, SecretRef::File("etc/key".to_owned()));
+        assert_eq!(config.log.kafka.unwrap().secrets["sasl.password"], SecretRef::File("/run/word".to_owned()));
     }
 
     #[test]

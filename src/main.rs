@@ -7,9 +7,12 @@
 mod cli;
 mod commands;
 mod config;
+mod intake;
 mod output;
 mod pipeline;
 mod progress;
+mod retention;
+mod servers;
 mod simulate;
 
 use std::process::ExitCode;
@@ -51,14 +54,19 @@ fn main() -> ExitCode {
 async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(arguments) => commands::run::run(arguments).await?,
+        Command::Ingest(arguments) => commands::stage::ingest(arguments).await?,
+        Command::Transform(arguments) => commands::stage::transform(arguments).await?,
+        Command::Serve(deployment) => commands::stage::serve(deployment).await?,
         Command::Query(arguments) => commands::query::run(arguments).await?,
+        Command::Explain(arguments) => commands::explain::explain(arguments).await?,
+        Command::Trace(arguments) => commands::explain::trace(arguments).await?,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ahual", &mut std::io::stdout());
         }
         Command::Batch(arguments) => return Ok(commands::batch::run(arguments).await),
         Command::Reconcile(deployment) => return commands::reconcile::run(deployment).await,
         Command::Doctor(deployment) => return commands::doctor::run(deployment).await,
-        Command::DeadLetters(arguments) => commands::dead_letters::run(arguments).await?,
+        Command::DeadLetters(arguments) => return Ok(commands::dead_letters::run(arguments).await),
         Command::Simulate(options) => commands::simulate::run(options).await?,
     }
     Ok(ExitCode::SUCCESS)

@@ -4,21 +4,22 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ahual_ingest::{CursorStore, Mode, RunSummary, Runner, SourceStatus};
+use ahual_ingest::{Mode, RunSummary};
 use ahual_schemas::Log;
 use ahual_schemas::log::{DEAD_LETTERS, TopicKind, raw_topic};
 use ahual_schemas::sealing::Sealer;
 use ahual_transform::figures::Metrics;
-use ahual_transform::job::{Job, JobParts};
+use ahual_transform::job::{Job, JobError, JobParts};
 use ahual_transform::mapping::Mapping;
 use anyhow::Context;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::intake::{Intake, IntakeSummary};
+use crate::retention::Retention;
 
-/// The stages, opened and not yet running.
+/// Log and job, opened and not yet running.
 pub struct Pipeline {
     config: Config,
     data_dir: PathBuf,
@@ -38,21 +39,38 @@ pub struct PipelineSummary {
     pub records: u64,
 }
 
-/// Metrics of a deployment: the built-in ones and its own, with the reference data their
+/// Metrics of a deployment, the built-in ones and its own, with the reference data their
 /// functions read.
 pub async fn metrics(config: &Config) -> anyhow::Result<Metrics> {
     let (sealer, reference) = (config.sealer()?, config.reference_data()?);
     Metrics::load(&sealer, &reference, config.metrics_folder().as_deref()).await.context("reading the metrics")
 }
 
+/// The sealer of a deployment, with a warning where its key is for development.
+pub fn sealer(config: &Config) -> anyhow::Result<Sealer> {
+    if config.sealing.key.is_development() {
+        tracing::warn!("raw records are sealed with a development key; set sealing.key for real data");
+    }
+    Ok(config.sealer()?)
+}
+
+/// Opens the log, with the topics of every source.
+pub async fn open_log(config: &Config, data_dir: &Path) -> anyhow::Result<Arc<dyn Log>> {
+    std::fs::create_dir_all(data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
+    let log = ahual_ingest::log::open(&config.log, data_dir, config.deployment.partitions)
+        .await
+        .context("opening the log")?;
+    log.create_topic(DEAD_LETTERS, TopicKind::Stream).await?;
+    for source in &config.sources {
+        log.create_topic(&raw_topic(&source.name), TopicKind::Stream).await?;
+    }
+    Ok(log)
+}
+
 impl Pipeline {
     /// Opens log, lake and index, and reads every mapping.
     pub async fn open(config: Config, data_dir: &Path) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
-        let sealer = config.sealer()?;
-        if matches!(config.sealing.key, ahual_schemas::secret::SecretRef::Development(_)) {
-            tracing::warn!("raw records are sealed with a development key; set sealing.key for real data");
-        }
+        let sealer = sealer(&config)?;
         let metrics = metrics(&config).await?;
         let mut mappings = BTreeMap::new();
         for source in &config.sources {
@@ -60,13 +78,7 @@ impl Pipeline {
                 Mapping::load(&source.name, &source.mapping, &config.base_dir, &sealer, metrics.reference()).await?;
             mappings.insert(source.name.clone(), mapping);
         }
-        let log = ahual_ingest::log::open(&config.log, data_dir, config.deployment.partitions)
-            .await
-            .context("opening the log")?;
-        log.create_topic(DEAD_LETTERS, TopicKind::Stream).await?;
-        for source in &config.sources {
-            log.create_topic(&raw_topic(&source.name), TopicKind::Stream).await?;
-        }
+        let log = open_log(&config, data_dir).await?;
         let job = Job::open(JobParts {
             log: Arc::clone(&log),
             data_dir: data_dir.to_owned(),
@@ -95,93 +107,78 @@ impl Pipeline {
         &self.config
     }
 
-    /// Runs sources and job until `stop`, or, when `until_idle`, until drained. Statuses
-    /// of the sources are written to `sources.json` as they change.
+    /// Runs the deployment's sources and the job until `stop`, or, when `until_idle`,
+    /// until drained.
     pub async fn run(self, stop: CancellationToken, until_idle: bool) -> anyhow::Result<PipelineSummary> {
-        let state = Arc::new(CursorStore::open(&self.data_dir.join("cursors.redb")).context("opening the cursors")?);
-        let mode = if until_idle { Mode::Once } else { Mode::Follow };
-        let mut runners = JoinSet::new();
-        let mut statuses = Vec::new();
-        for source in &self.config.sources {
-            let door = ahual_ingest::build(&source.name, source.intake(), &self.config.base_dir)?;
-            let runner = Runner::new(door, Arc::clone(&self.log), self.sealer.clone(), Arc::clone(&state));
-            statuses.push(runner.status());
-            let (name, stop) = (source.name.clone(), stop.clone());
-            runners.spawn(async move { (name, runner.run(stop, mode).await) });
-        }
-        let status_task = tokio::spawn(write_statuses(self.data_dir.join("sources.json"), statuses));
+        let intake = Intake::of_sources(Arc::clone(&self.log), self.sealer.clone(), &self.data_dir)?;
+        self.run_with(intake, stop, until_idle).await
+    }
 
+    /// As [`Pipeline::run`], with an intake of the caller's own.
+    pub async fn run_with(
+        self,
+        intake: Intake,
+        stop: CancellationToken,
+        until_idle: bool,
+    ) -> anyhow::Result<PipelineSummary> {
+        let mode = if until_idle { Mode::Once } else { Mode::Follow };
+        let mut intake = intake.start(&self.config, stop.clone(), mode)?;
         let (done_sender, upstream_done) = watch::channel(false);
+        let published = self.job.published();
+        let mut folding = tokio::spawn(self.follow(stop.clone(), upstream_done, until_idle));
+        let (taken, folded) = tokio::select! {
+            taken = &mut intake => {
+                // What was appended until now is folded; then the job ends.
+                let _ = done_sender.send(true);
+                (taken, folding.await)
+            }
+            folded = &mut folding => {
+                stop.cancel();
+                (intake.await, folded)
+            }
+        };
+        folded.context("the job ended unexpectedly")??;
+        let IntakeSummary { sources, failed } = taken.context("the sources ended unexpectedly")??;
+        let records = published.borrow().records;
+        Ok(PipelineSummary { sources, failed, records })
+    }
+
+    /// Runs the job alone until `stop`, or, when `until_idle`, until nothing is left in the
+    /// log. Returns how many records it folded.
+    pub async fn fold(self, stop: CancellationToken, until_idle: bool) -> anyhow::Result<u64> {
+        let published = self.job.published();
+        let (_upstream, upstream_done) = watch::channel(until_idle);
+        self.follow(stop, upstream_done, until_idle).await?;
+        let records = published.borrow().records;
+        Ok(records)
+    }
+
+    /// The job, with retention beside it and, where the run ends by itself, once after it.
+    /// It ends when told to, or, once `upstream_done`, when nothing is left.
+    async fn follow(
+        self,
+        stop: CancellationToken,
+        upstream_done: watch::Receiver<bool>,
+        until_idle: bool,
+    ) -> Result<(), JobError> {
+        let retention = Retention::new(self.log, self.config.log, self.job.published());
         let (stop_sender, stop_job) = watch::channel(false);
-        let stopping = stop.clone();
-        let stopper = tokio::spawn(async move {
-            stopping.cancelled().await;
+        let mut job = self.job;
+        let folding = job.run(stop_job, upstream_done);
+        let looking = retention.clone().keep_looking();
+        let stopped = async {
+            stop.cancelled().await;
             let _ = stop_sender.send(true);
             std::future::pending::<()>().await;
-        });
-        let published = self.job.published();
-        let mut job = self.job;
-        let mut job_task = tokio::spawn(async move { job.run(stop_job, upstream_done).await });
-
-        let mut summary = PipelineSummary::default();
-        let mut job_ended = None;
-        loop {
-            tokio::select! {
-                ended = runners.join_next() => match ended {
-                    Some(Ok((_, Ok(done)))) => summary.sources.push(done),
-                    Some(Ok((name, Err(error)))) => {
-                        tracing::error!(source = name, "{}", crate::config::chain(&error));
-                        summary.failed.insert(name, crate::config::chain(&error));
-                    }
-                    Some(Err(panic)) => anyhow::bail!("a source's runner ended unexpectedly: {panic}"),
-                    None => break,
-                },
-                ended = &mut job_task => {
-                    job_ended = Some(ended);
-                    stop.cancel();
-                    break;
-                }
-            }
-        }
-        while let Some(ended) = runners.join_next().await {
-            if let Ok((_, Ok(done))) = ended {
-                summary.sources.push(done);
-            }
-        }
-        let _ = done_sender.send(true);
-        let ended = match job_ended {
-            Some(ended) => ended,
-            // Sources that follow end only when told to; the job then ends too.
-            None => job_task.await,
         };
-        ended.context("the job ended unexpectedly")??;
-        stopper.abort();
-        status_task.abort();
-        summary.sources.sort_by(|a, b| a.name.cmp(&b.name));
-        summary.records = published.borrow().records;
-        Ok(summary)
-    }
-}
-
-/// Keeps `sources.json` (for `ops.sources`) up to date, swapped by rename.
-async fn write_statuses(path: PathBuf, mut statuses: Vec<watch::Receiver<SourceStatus>>) {
-    loop {
-        let now: Vec<SourceStatus> = statuses.iter_mut().map(|s| s.borrow_and_update().clone()).collect();
-        let next = path.with_extension("json.next");
-        let written = serde_json::to_vec_pretty(&now)
-            .map_err(std::io::Error::other)
-            .and_then(|text| std::fs::write(&next, text))
-            .and_then(|()| std::fs::rename(&next, &path));
-        if let Err(error) = written {
-            tracing::warn!(path = %path.display(), %error, "source statuses could not be written");
+        tokio::select! {
+            ended = folding => ended?,
+            () = looking => {}
+            () = stopped => {}
         }
-        let changes = statuses.iter_mut().map(|s| Box::pin(s.changed()));
-        if futures::future::select_all(changes).await.0.is_err() {
-            // One sender is gone: its runner ended. Wait for the others, not for it.
-            statuses.retain(|s| s.has_changed().is_ok());
-            if statuses.is_empty() {
-                break;
-            }
+        if until_idle {
+            retention.look().await;
         }
+        Ok(())
     }
 }

@@ -181,6 +181,7 @@ impl Place {
         let columns = permits.split_once("columns = [\n").unwrap().1.split_once(']').unwrap().0;
         let text = format!(
             "[deployment]\ntime_zone = \"Asia/Almaty\"\npartitions = 4\nbatch_records = 300\n\
+             [log.retention]\nkeep_days = 0\n\
              [sinks.http]\nlisten = \"127.0.0.1:0\"\n\
              [[source]]\nname = \"permits\"\n\
              [source.files]\npath = {permits}\nwatch = true\npage_rows = 100\n\

@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -57,18 +60,52 @@ impl Place {
         fs::write(self.path(name), text).unwrap();
     }
 
-    fn call(&self, verb: &str, arguments: &[&str]) -> Output {
+    fn command(&self, config: &str, verb: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ahual"));
-        command.arg(verb).arg("--config").arg(self.path("ahual.toml")).arg("--data").arg(self.data()).args(arguments);
+        command.arg(verb).arg("--config").arg(self.path(config)).arg("--data").arg(self.data()).args(arguments);
         for name in ["AHUAL_LOG", "AHUAL_KAFKA_BROKERS", "AHUAL_KAFKA_TOPIC_PREFIX", "RUST_LOG"] {
             command.env_remove(name);
         }
-        command.output().unwrap()
+        command
+    }
+
+    fn call(&self, verb: &str, arguments: &[&str]) -> Output {
+        self.command("ahual.toml", verb, arguments).output().unwrap()
+    }
+
+    /// `ahual run`, following, once it shares its log.
+    fn follow(&self) -> Following {
+        let told = fs::File::create(self.path("run.err")).unwrap();
+        let mut command = self.command("ahual.toml", "run", &[]);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(told).spawn().unwrap();
+        let following = Following(child);
+        let socket = self.data().join("log/owner.sock");
+        eventually("the log is shared", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+        following
+    }
+
+    fn count(&self, table: &str) -> u64 {
+        let output = self.call("query", &["--output", "csv", &format!("SELECT count(*) FROM {table}")]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout).lines().nth(1).unwrap().parse().unwrap()
     }
 
     fn run(&self) {
         let output = self.call("run", &["--until-idle"]);
         assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+
+    /// Makes a run follow its folder instead of reading it once.
+    fn watch(&self) {
+        let watch = "watch = true\n[source.limits]\npoll_every_s = 0.2\n[source.identity]";
+        self.write("ahual.toml", &CONFIG.replace("[source.identity]", watch));
+    }
+
+    /// A mapping that can read the third call's time.
+    fn mend(&self) {
+        let mended = "CASE WHEN opened LIKE '__.%' THEN parse_when(opened, 'Asia/Almaty', '%d.%m.%Y %H:%M') \
+                      ELSE parse_when(opened, 'Asia/Almaty') END AS occurred_at";
+        self.write("calls.sql", &MAPPING.replace("parse_when(opened, 'Asia/Almaty') AS occurred_at", mended));
     }
 
     fn batch(&self, arguments: &[&str]) -> (Option<i32>, Value) {
@@ -83,6 +120,61 @@ impl Place {
         assert!(output.status.success(), "{}", text(&output.stderr));
         text(&output.stdout).lines().skip(1).map(str::to_owned).collect()
     }
+}
+
+/// A run that follows its sources; killed when dropped.
+struct Following(Child);
+
+impl Following {
+    /// Asks it to stop and waits until it has.
+    fn stop(mut self) {
+        let told = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().unwrap();
+        assert!(told.success());
+        assert!(self.0.wait().unwrap().success());
+    }
+
+    fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits for what another process is about to do.
+#[track_caller]
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}: not within a minute");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Serves numbered pages of calls, one record each; `before` is called before a page is
+/// answered. Stays until the test's process ends.
+fn paged(calls: &'static [&'static str], mut before: impl FnMut(usize) + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            let Some(first) = lines.next() else { continue };
+            lines.find(|line| line.is_empty());
+            let page: usize = first.split("page=").nth(1).unwrap().split([' ', '&']).next().unwrap().parse().unwrap();
+            before(page);
+            let body = format!("[{}]", calls.get(page - 1).copied().unwrap_or_default());
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
+            let _ = write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    address
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -205,15 +297,142 @@ fn a_dead_letter_shows_its_bytes_and_becomes_a_case_once_the_mapping_is_mended()
     let shown = place.call("dead-letters", &[&["show"], &at[..]].concat());
     assert!(text(&shown.stdout).contains("05.01.2026 11:00"), "{}", text(&shown.stdout));
 
-    let mended = "CASE WHEN opened LIKE '__.%' THEN parse_when(opened, 'Asia/Almaty', '%d.%m.%Y %H:%M') \
-                  ELSE parse_when(opened, 'Asia/Almaty') END AS occurred_at";
-    place.write("calls.sql", &MAPPING.replace("parse_when(opened, 'Asia/Almaty') AS occurred_at", mended));
+    place.mend();
     let replayed = place.call("dead-letters", &["replay"]);
     assert!(text(&replayed.stdout).contains("\"replayed\":1"), "{}", text(&replayed.stderr));
     place.run();
     assert_eq!(place.ledger(), ["3=3+0+0"]);
     let again = place.call("dead-letters", &["replay"]);
     assert!(text(&again.stdout).contains("\"replayed\":0"), "a mended record is no dead letter any more");
+    assert!(place.call("reconcile", &[]).status.success());
+}
+
+#[test]
+fn backfill_replay_and_doctor_work_beside_a_run_that_owns_the_log() {
+    let place = Place::new();
+    place.watch();
+    place.run();
+    assert_eq!(place.ledger(), ["3=2+1+0"]);
+    place.mend();
+
+    let following = place.follow();
+    let doctor = place.call("doctor", &[]);
+    assert!(text(&doctor.stdout).contains("ok    log: a running process owns it"), "{}", text(&doctor.stdout));
+    let replayed = place.call("dead-letters", &["replay"]);
+    assert!(text(&replayed.stdout).contains("\"replayed\":1"), "{}", text(&replayed.stderr));
+    eventually("the run has mapped what was replayed", || place.ledger() == ["3=3+0+0"]);
+
+    let before = place.count("ops.deliveries");
+    let (code, summary) = place.batch(&[&["backfill"], &JANUARY[..]].concat());
+    assert_eq!(code, Some(0), "{summary}");
+    assert_eq!(
+        (&summary["result"]["folded_by"], &summary["result"]["records"]),
+        (&"the running process".into(), &3.into())
+    );
+    // When it says it is done the run has folded it.
+    assert!(place.count("ops.deliveries") >= before + 3);
+    assert_eq!(place.ledger(), ["3=3+0+0"], "the same records again change nothing");
+
+    // The run goes on from where its own source stood.
+    place.write("calls-2.csv", "id,opened,closed\n4,2026-01-07 09:00,\n");
+    eventually("the run has taken the next file", || place.ledger() == ["4=4+0+0"]);
+    following.stop();
+    assert!(!place.data().join("log/owner.sock").exists());
+    let output = place.call("run", &["--until-idle"]);
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["sources"][0]["records"], 0, "the source's own cursor was left alone: {summary}");
+    assert!(place.call("reconcile", &[]).status.success());
+}
+
+#[test]
+fn a_backfill_whose_owner_is_killed_is_to_be_tried_later_and_then_goes_on_and_loses_nothing() {
+    const CALLS: [&str; 3] = [
+        r#"{"id": "11", "opened": "2026-01-08 09:00"}"#,
+        r#"{"id": "12", "opened": "2026-01-08 10:00"}"#,
+        r#"{"id": "13", "opened": "2026-01-08 11:00", "closed": "2026-01-09 11:00"}"#,
+    ];
+    let place = Place::new();
+    place.watch();
+    let (owner, killed) = std::sync::mpsc::channel::<Following>();
+    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noted = asked.clone();
+    let address = paged(&CALLS, move |page| {
+        noted.lock().unwrap().push(page);
+        // The owner dies once, after the first page was appended and before the second.
+        if page == 2
+            && let Ok(mut owner) = killed.try_recv()
+        {
+            owner.kill();
+        }
+    });
+    let files = "[source.files]\npath = \"calls-*.csv\"\n";
+    assert!(CONFIG.contains(files));
+    let rest = format!("[source.rest]\nurl = \"http://{address}\"\npaging = {{ kind = \"page\" }}\n");
+    place.write("backfill.toml", &CONFIG.replace(files, &rest));
+    let backfill = || {
+        let arguments = [&["backfill"], &JANUARY[..]].concat();
+        let output = place.command("backfill.toml", "batch", &arguments).output().unwrap();
+        let summary: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+        (output.status.code(), summary, text(&output.stderr))
+    };
+
+    owner.send(place.follow()).unwrap();
+    let (code, summary, told) = backfill();
+    assert_eq!(code, Some(75), "{summary} {told}");
+    assert_eq!(summary["status"], "try later");
+    assert!(told.contains("does not answer any more"), "{told}");
+    assert_eq!(*asked.lock().unwrap(), [1, 2]);
+
+    let following = place.follow();
+    let (code, summary, told) = backfill();
+    assert_eq!((code, &summary["result"]["resumed"]), (Some(0), &true.into()), "{summary} {told}");
+    assert_eq!(asked.lock().unwrap()[2], 2, "it goes on with the page that was not appended");
+    following.stop();
+    let (code, summary, told) = backfill();
+    assert_eq!((code, &summary["result"]["resumed"]), (Some(0), &false.into()), "{summary} {told}");
+    assert_eq!(summary["result"]["folded_by"], "this process");
+    place.run();
+    assert_eq!(place.ledger(), ["6=5+1+0"], "three of the file, one of them a dead letter, and three of the backfill");
+    assert_eq!(place.count("core.cases WHERE source = 'calls'"), 5);
+    assert!(place.call("reconcile", &[]).status.success());
+}
+
+#[test]
+fn the_log_lets_go_of_what_is_folded_and_each_run_goes_on_from_there() {
+    const ROUNDS: usize = 4;
+    const CALLS: usize = 500;
+    const BYTES: usize = 6_000;
+    let place = Place::new();
+    place.write("ahual.toml", &CONFIG.replace("[deployment]", "[log.retention]\nkeep_days = 0\n[deployment]"));
+    let kept = Place::new();
+    for place in [&place, &kept] {
+        for round in 0..ROUNDS {
+            let mut rows = "id,opened,closed,said\n".to_owned();
+            for call in 0..CALLS {
+                let id = 1_000 + round * CALLS + call;
+                rows.push_str(&format!("{id},2026-01-05 09:00,,{}\n", "x".repeat(BYTES)));
+            }
+            place.write(&format!("calls-{}.csv", round + 2), &rows);
+            place.run();
+        }
+    }
+    let size = |place: &Place| fs::metadata(place.data().join("log/log.redb")).unwrap().len() as usize;
+    let all = ROUNDS * CALLS * BYTES;
+    assert!(size(&kept) >= all, "by default a week is kept: {} bytes", size(&kept));
+    assert!(size(&place) < all * 2 / 3, "{} bytes hold what {} did", size(&place), size(&kept));
+    assert_eq!(place.ledger(), kept.ledger());
+    assert_eq!(place.count("core.cases"), 2 + (ROUNDS * CALLS) as u64);
+
+    // A dead letter that the log has let go of still shows its bytes and is replayed.
+    place.mend();
+    let replayed = place.call("dead-letters", &["replay"]);
+    assert!(text(&replayed.stdout).contains("\"replayed\":1"), "{}", text(&replayed.stderr));
+    place.run();
+    assert_eq!(place.count("core.cases"), 3 + (ROUNDS * CALLS) as u64);
+
+    // Without its index the job begins anew from the lake, not from the log.
+    fs::remove_dir_all(place.data().join("index")).unwrap();
+    place.run();
     assert!(place.call("reconcile", &[]).status.success());
 }
 

@@ -17,7 +17,7 @@ use url::Url;
 use crate::config::{ConfigError, LimitsConfig, setting};
 use crate::connector::ConnectorError;
 use crate::identity::{Picked, pick};
-use crate::secret::SecretRef;
+use crate::secret::{SecretRef, reveal};
 
 /// Retry-After beyond this is cut: a slip of a server must not silence a source for days.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(6 * 3600);
@@ -69,9 +69,7 @@ impl Fetcher {
         let mut known = None;
         if let Some(auth) = auth {
             let wrong = |what: &str| setting(name, "auth", what);
-            let secret = auth
-                .secret
-                .resolve(base_dir)
+            let secret = reveal(&auth.secret, base_dir)
                 .map_err(|source| ConfigError::Secret { name: name.to_owned(), source })?;
             known = Some(secret.clone());
             let value = |text: String| {

@@ -25,5 +25,4 @@ pub use config::{ConfigError, Door, IntakeConfig, LimitsConfig, build};
 pub use connector::{Connector, ConnectorError, Cursor, Found, Item, Page, Refused};
 pub use identity::{Identity, IdentityConfig};
 pub use runner::{Mode, RunError, RunSummary, Runner, SourceStatus};
-pub use secret::{SecretError, SecretRef};
 pub use state::{CursorStore, StateError};

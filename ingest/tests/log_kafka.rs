@@ -5,11 +5,12 @@
 //! Maven the tests say so and pass; with `CI=true` they fail.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
+#[path = "../../tests/support/kafka.rs"]
+mod kafka;
 mod log_conformance;
 
 use std::path::Path;
-use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use ahual_ingest::log::{KafkaConfig, KafkaLog, LogConfig};
 use ahual_schemas::log::TopicKind;
@@ -41,38 +42,8 @@ impl Place for Cluster {
     }
 }
 
-/// The broker all tests of this process share.
-fn broker() -> Option<&'static str> {
-    static BROKER: OnceLock<Option<String>> = OnceLock::new();
-    BROKER.get_or_init(|| std::env::var("AHUAL_KAFKA").ok().or_else(start_broker)).as_deref()
-}
-
-fn start_broker() -> Option<String> {
-    let on_path = |program: &str| {
-        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(program).is_file())
-    };
-    let missing: Vec<_> = ["java", "mvn"].into_iter().filter(|program| !on_path(program)).collect();
-    if !missing.is_empty() {
-        let told = format!("no {} here, so no Kafka broker to test against", missing.join(" and "));
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "{told}");
-        eprintln!("SKIPPED: {told}");
-        return None;
-    }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/kafka/broker");
-    // The script removes the folder once this process has ended.
-    let dir = tempfile::Builder::new().prefix("ahual-kafka-").tempdir().unwrap().keep();
-    let started = Command::new(script)
-        .args(["start", "--while", &std::process::id().to_string(), "--dir"])
-        .arg(&dir)
-        .output()
-        .unwrap();
-    let (out, err) = (String::from_utf8_lossy(&started.stdout), String::from_utf8_lossy(&started.stderr));
-    assert!(started.status.success(), "the broker did not start: {err}");
-    Some(out.lines().find_map(|line| line.strip_prefix("bootstrap=")).expect("bootstrap=").to_owned())
-}
-
 async fn fresh(law: &str) -> Option<Cluster> {
-    let brokers = tokio::task::spawn_blocking(broker).await.unwrap()?.to_owned();
+    let brokers = tokio::task::spawn_blocking(kafka::broker).await.unwrap()?.to_owned();
     let moment = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
     // Apart from what earlier runs left on a broker that outlives them.
     let law: String = law.chars().take(60).collect();

@@ -145,6 +145,15 @@ pub enum LogError {
         /// File of the log.
         file: String,
     },
+    /// The process that owns the embedded log, and did this one's work on it, is gone.
+    #[error("the process that owns the embedded log does not answer any more at {socket}; try again later")]
+    Gone {
+        /// Its socket.
+        socket: String,
+        /// How the line broke.
+        #[source]
+        source: std::io::Error,
+    },
     /// What lies on disk is not what was written, or settings contradict it.
     #[error("log is damaged or misconfigured: {what}")]
     Broken {
@@ -162,7 +171,11 @@ impl LogError {
         match self {
             Self::Unavailable { .. } => Advice::RetryAfter(Duration::from_secs(1)),
             Self::TooLarge { .. } => Advice::SetAside,
-            Self::FellBehind { .. } | Self::UnknownTopic(_) | Self::Owned { .. } | Self::Broken { .. } => Advice::Stop,
+            Self::FellBehind { .. }
+            | Self::UnknownTopic(_)
+            | Self::Owned { .. }
+            | Self::Gone { .. }
+            | Self::Broken { .. } => Advice::Stop,
         }
     }
 }
@@ -194,6 +207,24 @@ pub trait Log: Send + Sync {
 
     /// What the partition holds now.
     async fn bounds(&self, at: &TopicPartition) -> Result<Bounds, LogError>;
+
+    /// Offset of the first record held that was appended at `appended_at_ms` or later; the
+    /// next offset where there is none. This reads on from the oldest record; a log that
+    /// finds its way by stamps does better.
+    async fn first_since(&self, at: &TopicPartition, appended_at_ms: i64) -> Result<u64, LogError> {
+        let bounds = self.bounds(at).await?;
+        let mut next = bounds.first;
+        let mut reader = self.reader(vec![(at.clone(), next)]).await?;
+        while next < bounds.next {
+            let records = reader.next(1_000, 1 << 20, Duration::from_secs(1)).await?;
+            if let Some(found) = records.iter().find(|record| record.appended_at_ms >= appended_at_ms) {
+                return Ok(found.offset);
+            }
+            let Some(last) = records.last() else { break };
+            next = last.offset + 1;
+        }
+        Ok(bounds.next)
+    }
 
     /// Remembers for `group` that everything before `next_offset` is done with.
     async fn commit(&self, group: &str, at: &TopicPartition, next_offset: u64) -> Result<(), LogError>;

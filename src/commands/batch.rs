@@ -4,11 +4,10 @@
 //! or nothing is published yet). A JSON summary goes to stdout.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use ahual_ingest::CursorStore;
 use ahual_schemas::table::Day;
 use ahual_schemas::{At, LogError};
 use ahual_transform::catalog::{Catalog, CatalogError, Moment};
@@ -19,12 +18,11 @@ use anyhow::Context;
 use arrow::record_batch::RecordBatch;
 use chrono::NaiveDate;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Batch, BatchJob, Window};
-use crate::config::{Config, Source};
+use crate::config::Config;
 use crate::output;
-use crate::pipeline::{self, Pipeline};
+use crate::pipeline;
 
 /// Exit code of sysexits' EX_TEMPFAIL.
 const TRY_LATER: u8 = 75;
@@ -59,11 +57,15 @@ pub async fn run(arguments: Batch) -> ExitCode {
 #[error("another 'ahual batch {0}' is at work under this --data directory")]
 struct LeaseTaken(&'static str);
 
-fn judge(error: &anyhow::Error) -> (&'static str, ExitCode) {
+/// What an error means to a scheduler: a word and an exit code.
+pub fn judge(error: &anyhow::Error) -> (&'static str, ExitCode) {
     let later = error.chain().any(|cause| {
         cause.is::<LeaseTaken>()
             || matches!(cause.downcast_ref::<LakeError>(), Some(LakeError::Leased(_)))
-            || matches!(cause.downcast_ref::<LogError>(), Some(LogError::Owned { .. } | LogError::Unavailable { .. }))
+            || matches!(
+                cause.downcast_ref::<LogError>(),
+                Some(LogError::Owned { .. } | LogError::Gone { .. } | LogError::Unavailable { .. })
+            )
             || matches!(cause.downcast_ref::<JobError>(), Some(JobError::Lake(LakeError::Leased(_))))
             || matches!(cause.downcast_ref::<CatalogError>(), Some(CatalogError::NotPublished(_)))
     });
@@ -81,7 +83,7 @@ async fn work(arguments: &Batch) -> anyhow::Result<(bool, Value)> {
     let _lease = lease(&arguments.deployment.data, arguments.job.as_str())?;
     match arguments.job {
         BatchJob::Recompute => recompute(arguments, &config).await,
-        BatchJob::Backfill => backfill(arguments, config).await,
+        BatchJob::Backfill => super::backfill::run(arguments, config).await,
         BatchJob::Export => export(arguments, &config).await,
     }
 }
@@ -108,63 +110,6 @@ async fn recompute(arguments: &Batch, config: &Config) -> anyhow::Result<(bool, 
         output::message(&format!("{difference:?}"));
     }
     Ok((report.closes(), serde_json::to_value(&report)?))
-}
-
-/// Reads the sources again from the window's first day; what is known already becomes
-/// duplicates, what is new or corrected is folded. A backfill that was interrupted goes
-/// on where it stood.
-async fn backfill(arguments: &Batch, mut config: Config) -> anyhow::Result<(bool, Value)> {
-    if let Some(only) = &arguments.source {
-        if !config.sources.iter().any(|s| s.name == *only) {
-            let names: Vec<&str> = config.sources.iter().map(|s| s.name.as_str()).collect();
-            anyhow::bail!("--source {only}: there is no such source; there are {}", names.join(", "));
-        }
-        config.sources.retain(|s| s.name == *only);
-    }
-    for source in &mut config.sources {
-        start_at(source, arguments.window);
-    }
-    config.sinks = crate::config::Sinks::default();
-    let data = &arguments.deployment.data;
-    let names: Vec<String> = config.sources.iter().map(|s| s.name.clone()).collect();
-    let pipeline = Pipeline::open(config, data).await?;
-    let journal = journal(data, arguments);
-    let resumed = journal.exists();
-    if !resumed {
-        let cursors = Arc::new(CursorStore::open(&data.join("cursors.redb")).context("opening the cursors")?);
-        for name in &names {
-            cursors.forget(name).context("forgetting a cursor")?;
-        }
-        std::fs::write(&journal, names.join("\n")).with_context(|| format!("cannot write {}", journal.display()))?;
-    }
-    let summary = pipeline.run(CancellationToken::new(), true).await?;
-    let done = summary.failed.is_empty();
-    if done {
-        std::fs::remove_file(&journal).with_context(|| format!("cannot remove {}", journal.display()))?;
-    }
-    let mut detail = serde_json::to_value(&summary)?;
-    detail["resumed"] = json!(resumed);
-    Ok((done, detail))
-}
-
-fn journal(data: &Path, arguments: &Batch) -> PathBuf {
-    let Window { from, to } = arguments.window;
-    let source = arguments.source.as_deref().unwrap_or("all");
-    data.join("batch").join(format!("backfill-{source}-{from}-{to}.journal"))
-}
-
-/// Sources that can be asked since a time are asked since the window's first day; the
-/// others are read whole.
-fn start_at(source: &mut Source, window: Window) {
-    let start = format!("{}T00:00:00Z", window.from.pred_opt().unwrap_or(window.from));
-    if let Some(rest) = &mut source.rest
-        && let Some(since) = &mut rest.window
-    {
-        since.start = Some(start.clone());
-    }
-    if let Some(open311) = &mut source.open311 {
-        open311.start = Some(start);
-    }
 }
 
 /// Writes the window's figures, one CSV and one Parquet file a metric, with a manifest.
@@ -227,7 +172,8 @@ fn moment_text(at: At) -> String {
     chrono::DateTime::from_timestamp_micros(at.0).map(|t| t.to_rfc3339()).unwrap_or_default()
 }
 
-fn day(date: NaiveDate) -> Day {
+/// A day as tables hold it.
+pub(super) fn day(date: NaiveDate) -> Day {
     let days = date.signed_duration_since(NaiveDate::default()).num_days();
     Day(i32::try_from(days).unwrap_or_default())
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use ahual_ingest::log::Access;
 use ahual_transform::mapping::Mapping;
 
 use crate::config::{Config, chain};
@@ -40,11 +41,14 @@ pub async fn run(arguments: cli::Deployment) -> anyhow::Result<ExitCode> {
             None
         }
     };
-    let log = ahual_ingest::log::open(&config.log, &arguments.data, config.deployment.partitions).await;
+    let access = ahual_ingest::log::open_or_join(&config.log, &arguments.data, config.deployment.partitions).await;
     say(
         "log".to_owned(),
-        match log {
-            Ok(log) => Ok(format!("{} partitions a topic", log.partitions())),
+        match access {
+            Ok(Access::Own(log)) => Ok(format!("{} partitions a topic", log.partitions())),
+            Ok(Access::Guest(log)) => {
+                Ok(format!("a running process owns it and answers; {} partitions a topic", log.partitions()))
+            }
             Err(error) => Err(chain(&error)),
         },
     );

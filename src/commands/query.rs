@@ -1,6 +1,5 @@
 //! `ahual query`: one question in SQL, answered from the lake.
 
-use ahual_schemas::At;
 use ahual_transform::catalog::{Catalog, Moment};
 use anyhow::Context;
 
@@ -12,10 +11,8 @@ use crate::{output, pipeline};
 pub async fn run(arguments: cli::Query) -> anyhow::Result<()> {
     let config = Config::load(&arguments.deployment.config)?;
     let zone = config.deployment.time_zone;
-    let at = |text: &Option<String>, name: &str| {
-        text.as_deref().map(|t| cli::moment(t, zone).map(At)).transpose().map_err(|e| anyhow::anyhow!("--{name}: {e}"))
-    };
-    let moment = Moment { as_of: at(&arguments.as_of, "as-of")?, known_at: at(&arguments.known_at, "known-at")? };
+    let moment = Moment::read(&arguments.as_of, &arguments.known_at, |text| cli::moment(text, zone))
+        .map_err(|(name, what)| anyhow::anyhow!("--{name}: {what}"))?;
     let catalog = Catalog::new(&arguments.deployment.data, pipeline::metrics(&config).await?, zone);
     let session = catalog.session(moment).await?;
     let frame = session.sql(&arguments.sql).await.context("the question does not work")?;

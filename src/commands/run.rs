@@ -1,14 +1,18 @@
 //! `ahual run`: every stage in one process.
 
-use ahual_transform::readers::Readers;
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
-use ahual_schemas::secret::SecretRef;
+use ahual_ingest::log::LogKind;
+use ahual_transform::readers::Readers;
 use anyhow::Context;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::pipeline::{self, Pipeline};
+use crate::pipeline::{self, Pipeline, PipelineSummary};
+use crate::servers::Servers;
 use crate::{cli, output, progress};
 
 /// Runs until stopped or drained.
@@ -17,53 +21,65 @@ pub async fn run(arguments: cli::Run) -> anyhow::Result<()> {
     let config = Config::load(&arguments.deployment.config)?;
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
-    let pipeline = Pipeline::open(config, &arguments.deployment.data).await?;
-    let config = pipeline.config();
-    let reading = Arc::new(Readers::beside(
-        &arguments.deployment.data,
-        pipeline::metrics(config).await?,
-        config.deployment.time_zone,
-        pipeline.job().index(),
-        pipeline.job().published(),
-    ));
-    let mut servers = Vec::new();
-    if let Some(http) = &config.sinks.http {
-        let bound = ahual_sinks::http::serve(http.clone(), reading.clone(), stop.clone()).await?;
-        output::message(&format!("http      http://{}/", bound.address));
-        servers.push(bound);
-    }
-    if let Some(postgres) = &config.sinks.postgres {
-        let bound = ahual_sinks::postgres::serve(postgres.clone(), reading.clone(), stop.clone()).await?;
-        let login = postgres.users.first().map_or_else(String::new, |user| match &user.password {
-            // A development password is no secret: the line is there to be pasted.
-            SecretRef::Development(text) => {
-                format!("user={} password='{}'", user.name, text.replace('\\', "\\\\").replace('\'', "\\'"))
-            }
-            _ => format!("user={}", user.name),
-        });
-        let (host, port) = (bound.address.ip(), bound.address.port());
-        output::message(&format!("postgres  psql \"host={host} port={port} {login} dbname=ahual\""));
-        servers.push(bound);
-    }
-    let mut publisher = None;
-    if let Some(feed) = &config.sinks.feed_topic {
-        let stop = stop.clone();
-        publisher = Some(ahual_sinks::feed_topic::publish(feed.clone(), reading.clone(), pipeline.log(), stop).await?);
-    }
+    let data = &arguments.deployment.data;
+    let pipeline = Pipeline::open(config, data).await?;
+    let sharing = share(&pipeline, data, &stop)?;
+    let reading = beside(&pipeline, data).await?;
+    let servers = Servers::start(&pipeline.config().sinks, &reading, &stop).await?;
+    let publisher = publish(&pipeline, &reading, &stop).await?;
     let telling = progress::tell(reading.clone(), pipeline.job().published());
     let ended = pipeline.run(stop.clone(), arguments.until_idle).await;
     stop.cancel();
     telling.abort();
-    for server in servers {
-        server.task.await.context("a server ended unexpectedly")??;
+    servers.drained().await?;
+    for task in [publisher, sharing].into_iter().flatten() {
+        task.await.context("a task ended unexpectedly")??;
     }
-    if let Some(publisher) = publisher {
-        publisher.await.context("the feed's publisher ended unexpectedly")??;
+    tell(&ended?)
+}
+
+/// A task that ends once everything is stopped.
+pub type Side = Option<JoinHandle<anyhow::Result<()>>>;
+
+/// Lets other commands append to an embedded log.
+fn share(pipeline: &Pipeline, data: &Path, stop: &CancellationToken) -> anyhow::Result<Side> {
+    if pipeline.config().log.kind != LogKind::Embedded {
+        return Ok(None);
     }
-    let summary = ended?;
-    output::line(&serde_json::to_string(&summary)?);
-    if !summary.failed.is_empty() {
-        let names: Vec<&str> = summary.failed.keys().map(String::as_str).collect();
+    let sharing = ahual_ingest::log::share(pipeline.log(), data, stop.clone()).context("sharing the log")?;
+    Ok(Some(tokio::spawn(async move { Ok(sharing.await?) })))
+}
+
+/// Readers of what the pipeline keeps.
+pub async fn beside(pipeline: &Pipeline, data: &Path) -> anyhow::Result<Arc<Readers>> {
+    let config = pipeline.config();
+    Ok(Arc::new(Readers::beside(
+        data,
+        pipeline::metrics(config).await?,
+        config.deployment.time_zone,
+        pipeline.job().index(),
+        pipeline.job().published(),
+    )))
+}
+
+/// Publishes the feed on a topic, where the configuration asks for it.
+pub async fn publish(pipeline: &Pipeline, reading: &Arc<Readers>, stop: &CancellationToken) -> anyhow::Result<Side> {
+    let Some(feed) = &pipeline.config().sinks.feed_topic else { return Ok(None) };
+    let publisher =
+        ahual_sinks::feed_topic::publish(feed.clone(), reading.clone(), pipeline.log(), stop.clone()).await?;
+    Ok(Some(tokio::spawn(async move { Ok(publisher.await??) })))
+}
+
+/// Says what was done; sources that failed are an error.
+fn tell(summary: &PipelineSummary) -> anyhow::Result<()> {
+    output::line(&serde_json::to_string(summary)?);
+    all_came_through(&summary.failed)
+}
+
+/// Sources that failed are an error.
+pub fn all_came_through(failed: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    if !failed.is_empty() {
+        let names: Vec<&str> = failed.keys().map(String::as_str).collect();
         anyhow::bail!("sources that did not come through: {}", names.join(", "));
     }
     Ok(())

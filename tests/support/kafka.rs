@@ -1,6 +1,6 @@
-//! A real Apache Kafka broker for tests of the binary.
+//! A real Apache Kafka broker for tests, of the root and of `ingest`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -23,12 +23,18 @@ fn start() -> Option<String> {
         eprintln!("SKIPPED: {told}");
         return None;
     }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/broker");
     // The script stops the broker and removes the folder once this process has ended.
     let dir = tempfile::Builder::new().prefix("ahual-kafka-").tempdir().unwrap().keep();
     let id = std::process::id().to_string();
-    let started = Command::new(script).args(["start", "--while", &id, "--dir"]).arg(&dir).output().unwrap();
+    let started = Command::new(script()).args(["start", "--while", &id, "--dir"]).arg(&dir).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&started.stdout), String::from_utf8_lossy(&started.stderr));
     assert!(started.status.success(), "the broker did not start: {err}");
     Some(out.lines().find_map(|line| line.strip_prefix("bootstrap=")).expect("bootstrap=").to_owned())
+}
+
+/// `tests/kafka/broker` of the workspace, seen from whichever package is tested.
+fn script() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let found = package.ancestors().take(2).map(|folder| folder.join("tests/kafka/broker")).find(|path| path.is_file());
+    found.expect("tests/kafka/broker")
 }

@@ -156,7 +156,8 @@ impl Deployment {
     /// Names of all metrics.
     pub fn metrics(&self) -> Vec<String> {
         let sql = "SELECT table_name FROM information_schema.tables \
-                   WHERE table_schema = 'metrics' AND table_name NOT LIKE '%\\_cells' ORDER BY 1";
+                   WHERE table_schema = 'metrics' AND table_name NOT LIKE '%\\_cells' \
+                   AND table_name NOT LIKE '%\\_cases' ORDER BY 1";
         let names: Vec<String> = self.query(sql).iter().map(|r| r["table_name"].as_str().unwrap().to_owned()).collect();
         assert!(names.len() >= 13, "metrics are missing: {names:?}");
         names

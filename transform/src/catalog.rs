@@ -74,6 +74,19 @@ pub struct Moment {
     pub known_at: Option<At>,
 }
 
+impl Moment {
+    /// The moment two texts name, each read by `read` into microseconds. What cannot be
+    /// read is told by the name of its option.
+    pub fn read<E>(
+        as_of: &Option<String>,
+        known_at: &Option<String>,
+        read: impl Fn(&str) -> Result<i64, E>,
+    ) -> Result<Self, (&'static str, E)> {
+        let at = |text: &Option<String>, name| text.as_deref().map(&read).transpose().map_err(|e| (name, e));
+        Ok(Self { as_of: at(as_of, "as-of")?.map(At), known_at: at(known_at, "known-at")?.map(At) })
+    }
+}
+
 type Providers = HashMap<String, Arc<dyn TableProvider>>;
 
 /// Opens sessions over the lake. A clone is the same catalogue.
@@ -164,6 +177,7 @@ impl Catalog {
             ),
             ("ops.unmapped_categories", UNMAPPED_CATEGORIES.to_owned()),
             ("ops.flawed_territories", FLAWED_TERRITORIES.to_owned()),
+            ("ops.completeness", completeness_sql(self.zone)),
         ] {
             let plan = session.sql(&sql).await?.into_unoptimized_plan();
             view(&session, name, plan).await?;
@@ -308,6 +322,25 @@ impl Catalog {
         }
         Ok(())
     }
+}
+
+/// Per source and local day, whether the day is final: a source's day is once it was last
+/// read successfully after the day had ended. Until then the day is partial since that
+/// reading, or always where there was none, and no record yet is unknown, not zero.
+fn completeness_sql(zone: Tz) -> String {
+    let ended = format!("parse_when(CAST(d.day + INTERVAL '1 day' AS DATE)::VARCHAR, '{zone}')");
+    format!(
+        "SELECT s.name AS source, d.day, \
+         CASE WHEN s.last_success_at >= {ended} THEN coalesce(c.received, 0) ELSE c.received END AS received, \
+         CASE WHEN s.last_success_at >= {ended} THEN 'final' ELSE 'partial' END AS status, \
+         CASE WHEN s.last_success_at >= {ended} THEN NULL ELSE s.last_success_at END AS missing_since, \
+         CASE WHEN s.last_success_at >= {ended} THEN NULL ELSE s.error END AS missing_because \
+         FROM ops.sources s \
+         CROSS JOIN (SELECT DISTINCT received_on AS day FROM core.cases WHERE received_on IS NOT NULL \
+                     UNION SELECT local_date(last_success_at, '{zone}') FROM ops.sources WHERE last_success_at IS NOT NULL) d \
+         LEFT JOIN (SELECT source, received_on, count(*) AS received FROM core.cases GROUP BY 1, 2) c \
+           ON c.source = s.name AND c.received_on = d.day"
+    )
 }
 
 /// SQL text of an instant.

@@ -121,6 +121,8 @@ pub struct Published {
     pub feed_head: Option<FeedPosition>,
     /// Records taken from the log so far by this process.
     pub records: u64,
+    /// Everything before these places of the log is folded, and synced in the lake.
+    pub folded: Vec<(TopicPartition, u64)>,
 }
 
 /// The job, opened.
@@ -134,11 +136,15 @@ pub struct Job {
     pub(crate) derived: HashMap<&'static str, i64>,
     /// Versions and rows folded since the index's last checkpoint.
     unchecked: (u32, usize),
+    /// Places not yet noted in the log.
+    unnoted: BTreeMap<TopicPartition, u64>,
     published: watch::Sender<Published>,
 }
 
 const DERIVED: [&str; 5] = [Case::TABLE, Segment::TABLE, Deadline::TABLE, Part::TABLE, LedgerRow::TABLE];
 const FOLD: &str = "fold";
+/// Group under which the job notes in the log how far it has folded.
+pub const FOLDED: &str = "transform";
 const BATCH_BYTES: usize = 64 * 1024 * 1024;
 /// Superseded rows that are worth a compaction while running.
 const COMPACT_ROWS: i64 = 200_000;
@@ -162,7 +168,17 @@ impl Job {
         let (published, _) = watch::channel(Published::default());
         let progress = known.clone().unwrap_or_default();
         let raw_positions = BTreeMap::new();
-        let mut job = Self { parts, lake, index, progress, raw_positions, derived, unchecked: (0, 0), published };
+        let mut job = Self {
+            parts,
+            lake,
+            index,
+            progress,
+            raw_positions,
+            derived,
+            unchecked: (0, 0),
+            unnoted: BTreeMap::new(),
+            published,
+        };
         let app = job.cells_app();
         let cells = job.lake.table(CellRow::TABLE)?.transaction_version(&app).await?;
         job.derived.insert(CellRow::TABLE, cells.unwrap_or(-1));
@@ -271,6 +287,8 @@ impl Job {
             }
             from.push((at, taken));
         }
+        // A note that a crash kept from being made, or one made for another lake, is set right.
+        self.note(from.iter().cloned()).await?;
         let mut reader = log.reader(from).await?;
         loop {
             if *stop.borrow() {
@@ -287,6 +305,9 @@ impl Job {
                 if upstream_was_done && self.caught_up().await? {
                     self.compact().await?;
                     break;
+                }
+                if !self.unnoted.is_empty() {
+                    self.note(std::iter::empty()).await?;
                 }
                 continue;
             }
@@ -331,15 +352,23 @@ impl Job {
             self.checkpoint()?;
         }
         self.publish(records.len() as u64)?;
-        // A note for operators and retention; the truth of progress is in the table.
-        let notes = transactions.iter().filter_map(|(app, next)| {
-            let (topic, partition) = app.rsplit_once('/')?;
-            let at = TopicPartition { topic: topic.to_owned(), partition: partition.parse().ok()? };
-            let next = u64::try_from(*next).ok()?;
-            let log = Arc::clone(&self.parts.log);
-            Some(async move { log.commit("transform", &at, next).await })
-        });
-        futures::future::try_join_all(notes).await?;
+        self.note(transactions.iter().filter_map(|(app, next)| place(app, *next))).await
+    }
+
+    /// Notes in the log how far this has come, for operators and for commands that wait
+    /// until something is folded; the truth of progress is in the table. So a log that
+    /// cannot take the note now holds nothing up: it is made with the next.
+    async fn note(&mut self, reached: impl Iterator<Item = (TopicPartition, u64)>) -> Result<(), JobError> {
+        self.unnoted.extend(reached);
+        let notes = self.unnoted.iter().map(|(at, next)| self.parts.log.commit(FOLDED, at, *next));
+        let noted = futures::future::try_join_all(notes).await;
+        match noted {
+            Ok(_) => self.unnoted.clear(),
+            Err(error) if matches!(error.advice(), Advice::RetryAfter(_)) => {
+                tracing::warn!(%error, "how far the fold has come is noted in the log later");
+            }
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 
@@ -450,40 +479,42 @@ impl Job {
             Some(states) => states,
             None => self.index.cases(by_case.keys().map(String::as_str))?,
         };
-        let reference = Arc::clone(self.parts.metrics.reference());
-        let rule = FoldRule {
-            as_of: None,
-            known_at: None,
-            zone: self.parts.zone,
-            folded_version: version,
-            reference: &reference,
-        };
         let (mut before, mut after) = (Subject::default(), Subject::default());
         let mut change = Change::default();
         let mut superseded = 0;
-        for (case_id, news) in by_case {
-            let mut state = states.remove(&case_id).unwrap_or_default();
-            let old = if state.is_empty() { Folded::default() } else { fold(&state, &rule) };
-            if !merge_rows(&mut state, news) {
-                continue;
-            }
-            let new = fold(&state, &rule);
-            for (folded, sign) in [(&old, -1), (&new, 1)] {
-                for row in &folded.ledger {
-                    let slot = change.ledger.entry((row.source.clone(), row.day)).or_default();
-                    for (total, count) in slot.iter_mut().zip(row.counts()) {
-                        *total += sign * count;
+        {
+            let reference = Arc::clone(self.parts.metrics.reference());
+            let rule = FoldRule {
+                as_of: None,
+                known_at: None,
+                zone: self.parts.zone,
+                folded_version: version,
+                reference: &reference,
+            };
+            for (case_id, news) in by_case {
+                let mut state = states.remove(&case_id).unwrap_or_default();
+                let old = if state.is_empty() { Folded::default() } else { fold(&state, &rule) };
+                if !merge_rows(&mut state, news) {
+                    continue;
+                }
+                let new = fold(&state, &rule);
+                for (folded, sign) in [(&old, -1), (&new, 1)] {
+                    for row in &folded.ledger {
+                        let slot = change.ledger.entry((row.source.clone(), row.day)).or_default();
+                        for (total, count) in slot.iter_mut().zip(row.counts()) {
+                            *total += sign * count;
+                        }
                     }
                 }
+                if (&old.case, &old.segments, &old.deadlines, &old.parts)
+                    != (&new.case, &new.segments, &new.deadlines, &new.parts)
+                {
+                    superseded += i64::from(old.case.is_some());
+                    before.push(&old);
+                    after.push(&new);
+                }
+                change.cases.insert(case_id, state);
             }
-            if (&old.case, &old.segments, &old.deadlines, &old.parts)
-                != (&new.case, &new.segments, &new.deadlines, &new.parts)
-            {
-                superseded += i64::from(old.case.is_some());
-                before.push(&old);
-                after.push(&new);
-            }
-            change.cases.insert(case_id, state);
         }
         change.ledger.retain(|_, counts| counts.iter().any(|c| *c != 0));
         let mut bag = Bag::default();
@@ -620,6 +651,7 @@ impl Job {
             published.epoch = Some(epoch);
             published.feed_head = feed_head;
             published.records += records;
+            published.folded = self.progress.positions.iter().filter_map(|(app, next)| place(app, *next)).collect();
         });
         Ok(())
     }
@@ -632,6 +664,12 @@ pub fn index_path(data_dir: &Path) -> PathBuf {
 
 pub(crate) fn app_id(topic: &str, partition: u32) -> String {
     format!("{topic}/{partition}")
+}
+
+/// The place in the log that an application id and its version mean.
+fn place(app_id: &str, next: i64) -> Option<(TopicPartition, u64)> {
+    let (topic, partition) = app_id.rsplit_once('/')?;
+    Some((TopicPartition { topic: topic.to_owned(), partition: partition.parse().ok()? }, u64::try_from(next).ok()?))
 }
 
 /// Moves positions forward, never back.

@@ -15,7 +15,7 @@ use crate::catalog::{Catalog, CatalogError, Moment};
 use crate::figures::{Metric, Metrics};
 use crate::index::Index;
 use crate::job::Published;
-use crate::reading::{DIMENSIONS, FeedPage, FigureQuery, MetricInfo, ReadError, Reading};
+use crate::reading::{DIMENSIONS, Explanation, FeedPage, FigureQuery, MetricInfo, ReadError, Reading};
 
 /// Answers readers from what a job in the same process keeps, or, without one, from
 /// the lake alone.
@@ -61,6 +61,23 @@ impl Readers {
         self.catalog.session(moment).await.map_err(catalog_error)
     }
 
+    /// The metric a question is about, once its dimensions are known to exist.
+    fn asked(&self, query: &FigureQuery) -> Result<&Metric, ReadError> {
+        let metric = self.catalog.metrics().get(&query.metric).ok_or_else(|| {
+            let names: Vec<&str> = self.catalog.metrics().iter().map(|m| m.info.name.as_str()).collect();
+            ReadError::Question(format!("there is no metric '{}'; there are {}", query.metric, names.join(", ")))
+        })?;
+        for dimension in query.by.iter().chain(query.filter.keys()) {
+            if !DIMENSIONS.contains(&dimension.as_str()) {
+                return Err(ReadError::Question(format!(
+                    "there is no dimension '{dimension}'; there are {}",
+                    DIMENSIONS.join(", ")
+                )));
+            }
+        }
+        Ok(metric)
+    }
+
     /// A session and the table in it that holds the cells of one metric at `moment`:
     /// kept ones where that is now and they are kept by the same definitions, otherwise
     /// formed from rows.
@@ -84,18 +101,7 @@ impl Reading for Readers {
     }
 
     async fn figures(&self, query: &FigureQuery) -> Result<Vec<RecordBatch>, ReadError> {
-        let metric = self.catalog.metrics().get(&query.metric).ok_or_else(|| {
-            let names: Vec<&str> = self.catalog.metrics().iter().map(|m| m.info.name.as_str()).collect();
-            ReadError::Question(format!("there is no metric '{}'; there are {}", query.metric, names.join(", ")))
-        })?;
-        for dimension in query.by.iter().chain(query.filter.keys()) {
-            if !DIMENSIONS.contains(&dimension.as_str()) {
-                return Err(ReadError::Question(format!(
-                    "there is no dimension '{dimension}'; there are {}",
-                    DIMENSIONS.join(", ")
-                )));
-            }
-        }
+        let metric = self.asked(query)?;
         let moment = Moment { as_of: query.as_of, known_at: query.known_at };
         let (session, cells) = self.cells(metric, moment).await?;
         let failed = |source| ReadError::Failed { doing: "sum figures", source };
@@ -106,6 +112,22 @@ impl Reading for Readers {
         }
         let frame = session.sql(&sql).await.map_err(|e| failed(Box::new(e)))?;
         frame.collect().await.map_err(|e| failed(Box::new(e)))
+    }
+
+    async fn cases(&self, query: &FigureQuery, limit: usize) -> Result<Explanation, ReadError> {
+        let metric = self.asked(query)?;
+        let columns = if metric.has_durations() { ", duration_us, observed" } else { "" };
+        let sql = format!(
+            "SELECT case_id, source, body, category, territory, day, numerator, denominator{columns} \
+             FROM metrics.{}_cases{} ORDER BY case_id, day LIMIT {limit}",
+            metric.info.name,
+            condition(query)
+        );
+        let session = self.session_at(Moment { as_of: query.as_of, known_at: query.known_at }).await?;
+        let failed = |source| ReadError::Failed { doing: "find the cases of a figure", source };
+        let frame = session.sql(&sql).await.map_err(|e| failed(Box::new(e)))?;
+        let rows = frame.collect().await.map_err(|e| failed(Box::new(e)))?;
+        Ok(Explanation { sql, rows })
     }
 
     async fn feed_after(&self, position: Option<FeedPosition>, limit: usize) -> Result<FeedPage, ReadError> {

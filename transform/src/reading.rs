@@ -45,6 +45,16 @@ pub struct FigureQuery {
     pub known_at: Option<At>,
 }
 
+/// The cases behind a figure.
+#[derive(Debug, Clone, Default)]
+pub struct Explanation {
+    /// The query that gives them, to be asked at the same moment.
+    pub sql: String,
+    /// Columns: `case_id`, the dimensions, `numerator`, `denominator`, and for durations
+    /// `duration_us` and `observed`. Their sums are the figure.
+    pub rows: Vec<RecordBatch>,
+}
+
 /// A page of the feed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FeedPage {
@@ -88,6 +98,10 @@ pub trait Reading: Send + Sync {
     /// `denominator`, `n`, `as_of`, and for durations `closed_p50`, `closed_p90`,
     /// `closed_p95`, `p50`, `p90`, `p95` (Kaplan–Meier, null = not reached).
     async fn figures(&self, query: &FigureQuery) -> Result<Vec<RecordBatch>, ReadError>;
+
+    /// What each case contributes to the figure that `query` asks for (its `by` is of no
+    /// account), at most `limit` rows, in order of case.
+    async fn cases(&self, query: &FigureQuery, limit: usize) -> Result<Explanation, ReadError>;
 
     /// Feed entries after `position` (from the oldest kept when absent), at most `limit`.
     async fn feed_after(&self, position: Option<FeedPosition>, limit: usize) -> Result<FeedPage, ReadError>;

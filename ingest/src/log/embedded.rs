@@ -27,7 +27,8 @@ use redb::{Database, ReadableDatabase, ReadableTable};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use reader::{EmbeddedReader, Lane, fell_behind, past_the_end};
-use store::{ENDS, Ends, FILE, FORMAT, PAGES, POSITIONS, SETTINGS, TOPICS, broken, failed};
+pub(super) use store::FILE;
+use store::{ENDS, Ends, FORMAT, PAGES, POSITIONS, SETTINGS, TOPICS, broken, failed};
 use writer::{Done, Job, Work};
 
 use super::rules;
@@ -218,6 +219,14 @@ impl Log for EmbeddedLog {
 
     async fn bounds(&self, at: &TopicPartition) -> Result<Bounds, LogError> {
         Ok(self.partition(at)?.bounds(at.partition))
+    }
+
+    async fn first_since(&self, at: &TopicPartition, appended_at_ms: i64) -> Result<u64, LogError> {
+        let lane = Lane { at: at.clone(), topic: self.partition(at)?, position: 0 };
+        let db = self.db.clone();
+        tokio::task::spawn_blocking(move || reader::first_since(&db, &lane, appended_at_ms))
+            .await
+            .map_err(|lost| LogError::Unavailable { doing: "find a moment", source: Box::new(lost) })?
     }
 
     async fn commit(&self, group: &str, at: &TopicPartition, next_offset: u64) -> Result<(), LogError> {

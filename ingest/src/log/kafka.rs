@@ -10,6 +10,7 @@
 //! default); the lake, not the broker, knows how far the work has come.
 
 mod config;
+mod error;
 mod reader;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -27,10 +28,11 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
-pub use config::{KafkaConfig, SecretRef};
+pub use config::{KafkaConfig, KafkaSasl, KafkaSecurity, KafkaTls, SaslMechanism};
 
 use super::embedded::Clock;
 use super::rules;
+use error::{broken, told, unknown};
 use reader::KafkaReader;
 
 /// Largest batch a topic takes: one record of [`MAX_RECORD_BYTES`] and its framing.
@@ -377,6 +379,27 @@ impl Log for KafkaLog {
         self.inner.clone().blocking("ask for the bounds of a partition", ask).await
     }
 
+    async fn first_since(&self, at: &TopicPartition, appended_at_ms: i64) -> Result<u64, LogError> {
+        let (consumer, at) = (self.group("reader")?, at.clone());
+        let look = move |inner: &Inner| {
+            inner.check_at(&at)?;
+            let told = |e| told("find a moment", &at.topic, e);
+            // Where an offset is wanted, the question carries the stamp.
+            let mut stamps = TopicPartitionList::with_capacity(1);
+            let stamp = Offset::Offset(appended_at_ms.max(0));
+            stamps.add_partition_offset(&inner.wire(&at.topic), wire_partition(at.partition), stamp).map_err(told)?;
+            let found = consumer.offsets_for_times(stamps, inner.timeout).map_err(told)?;
+            let elements = found.elements();
+            let element = elements.first().ok_or_else(|| broken("the broker told no offset of a moment".to_owned()))?;
+            element.error().map_err(told)?;
+            match element.offset() {
+                Offset::Offset(offset) => Ok(u64::try_from(offset).unwrap_or(0)),
+                _ => Ok(inner.bounds(&at)?.next),
+            }
+        };
+        self.inner.clone().blocking("find a moment", look).await
+    }
+
     async fn commit(&self, group: &str, at: &TopicPartition, next_offset: u64) -> Result<(), LogError> {
         let (consumer, at) = (self.group(group)?, at.clone());
         let commit = move |inner: &Inner| {
@@ -443,51 +466,4 @@ fn wire_partition(partition: u32) -> i32 {
 
 fn wire_offset(offset: u64) -> Offset {
     Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX))
-}
-
-fn broken(what: String) -> LogError {
-    LogError::Broken { what, source: None }
-}
-
-fn unknown(topic: &str) -> LogError {
-    LogError::UnknownTopic(topic.to_owned())
-}
-
-/// What an error of librdkafka means to a caller who was `doing` something.
-fn told(doing: &'static str, topic: &str, error: KafkaError) -> LogError {
-    use RDKafkaErrorCode as Code;
-    if matches!(error, KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_)) {
-        return LogError::Broken {
-            what: "librdkafka refuses these settings; correct [log.kafka]".to_owned(),
-            source: Some(Box::new(error)),
-        };
-    }
-    let code = match &error {
-        KafkaError::AdminOp(code) => Some(*code),
-        other => other.rdkafka_error_code(),
-    };
-    match code {
-        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => unknown(topic),
-        Some(
-            code @ (Code::Authentication
-            | Code::SaslAuthenticationFailed
-            | Code::TopicAuthorizationFailed
-            | Code::GroupAuthorizationFailed
-            | Code::ClusterAuthorizationFailed
-            | Code::SSL
-            | Code::UnsupportedFeature
-            | Code::InvalidConfig
-            | Code::PolicyViolation
-            | Code::InvalidReplicationFactor
-            | Code::InvalidTopic
-            | Code::MessageSizeTooLarge
-            | Code::InvalidRecord
-            | Code::Fatal
-            | Code::UnknownPartition),
-        ) => LogError::Broken {
-            what: format!("kafka refuses to {doing} ({topic}): {code}"),
-            source: Some(Box::new(error)),
-        },
-        _ => LogError::Unavailable { doing, source: Box::new(error) },
-    }
 }

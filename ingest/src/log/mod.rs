@@ -15,12 +15,16 @@
 //! 5. A committed position is a note for operators and retention. The truth of
 //!    progress is written with the rows it made, in the lake.
 //!
+//! One process owns an embedded log; others append through its socket ([`share`], [`join`]).
+//!
 //! Two logs keep this law, and one suite (`tests/log_conformance`) holds both to it:
 //! [`EmbeddedLog`], durable on local disk, and [`KafkaLog`], Apache Kafka.
 
 mod embedded;
 mod kafka;
+mod retention;
 mod rules;
+mod socket;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,7 +33,9 @@ use ahual_schemas::{Log, LogError};
 use serde::{Deserialize, Serialize};
 
 pub use embedded::{Clock, EmbeddedLog};
-pub use kafka::{KafkaConfig, KafkaLog, SecretRef};
+pub use kafka::{KafkaConfig, KafkaLog, KafkaSasl, KafkaSecurity, KafkaTls, SaslMechanism};
+pub use retention::{RetentionConfig, in_danger, retain};
+pub use socket::{SOCKET, join, share};
 
 /// Folder of the embedded log under the data folder.
 pub const FOLDER: &str = "log";
@@ -53,6 +59,9 @@ pub struct LogConfig {
     /// one word switches a configuration from one log to the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<KafkaConfig>,
+    /// How long records stay once the lake has them.
+    #[serde(default)]
+    pub retention: RetentionConfig,
 }
 
 /// The logs there are.
@@ -101,9 +110,36 @@ pub async fn open(config: &LogConfig, data_dir: &Path, partitions: u32) -> Resul
     }
 }
 
+/// A log as a command that comes beside others gets it.
+pub enum Access {
+    /// It belongs to this process, or, on Kafka, to all.
+    Own(Arc<dyn Log>),
+    /// It belongs to another process, which appends on this one's behalf.
+    Guest(Arc<dyn Log>),
+}
+
+impl Access {
+    /// The log.
+    pub fn log(&self) -> &Arc<dyn Log> {
+        match self {
+            Self::Own(log) | Self::Guest(log) => log,
+        }
+    }
+}
+
+/// As [`open`], and where another process owns the embedded log, [`join`]s it.
+pub async fn open_or_join(config: &LogConfig, data_dir: &Path, partitions: u32) -> Result<Access, LogError> {
+    match open(config, data_dir, partitions).await {
+        Err(LogError::Owned { .. }) => join(data_dir, partitions).await.map(Access::Guest),
+        opened => opened.map(Access::Own),
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
+    use ahual_schemas::secret::SecretRef;
+
     use super::*;
 
     #[test]

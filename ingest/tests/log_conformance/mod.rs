@@ -55,6 +55,7 @@ macro_rules! conformance {
             an_idle_reader_returns_empty_after_its_wait,
             a_reader_that_is_given_up_on_loses_nothing,
             a_position_is_remembered_by_group_and_partition,
+            a_moment_is_found_by_its_stamp,
             retention_never_delivers_a_record_twice,
             a_reader_behind_retention_is_told,
             a_reader_past_the_end_is_told,
@@ -300,6 +301,30 @@ pub(crate) async fn a_position_is_remembered_by_group_and_partition(place: &dyn 
     assert_eq!(log.committed("transform", &at("t", 2)).await.unwrap(), Some(0));
     assert_eq!(log.committed("transform", &at("t", 3)).await.unwrap(), None);
     assert_eq!(log.committed("feeds", &at("t", 1)).await.unwrap(), Some(9));
+}
+
+pub(crate) async fn a_moment_is_found_by_its_stamp(place: &dyn Place) {
+    let log = made(place).await;
+    let (key, here) = (key_in(1), at("t", 1));
+    assert_eq!(log.first_since(&here, 0).await.unwrap(), 0, "an empty partition ends where it begins");
+    let mut reader = log.reader(vec![(here.clone(), 0)]).await.unwrap();
+    let mut stamps: Vec<i64> = Vec::new();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    // Until the clock has moved some times.
+    while stamps.iter().collect::<std::collections::BTreeSet<_>>().len() < 5 {
+        assert!(std::time::Instant::now() < deadline, "the stamps stand still: {stamps:?}");
+        log.append("t", vec![record(&key, "a"), record(&key, "b"), record(&key, "c")]).await.unwrap();
+        stamps.extend(read(&mut reader, 3).await.iter().map(|r| r.appended_at_ms));
+    }
+    let expected = |moment| stamps.iter().position(|stamp| *stamp >= moment).unwrap_or(stamps.len()) as u64;
+    let (first, last) = (stamps[0], stamps[stamps.len() - 1]);
+    let middle = stamps[stamps.len() / 2];
+    for moment in [0, first, first + 1, middle - 1, middle, middle + 1, last, last + 1] {
+        assert_eq!(log.first_since(&here, moment).await.unwrap(), expected(moment), "{moment} in {stamps:?}");
+    }
+    let half = expected(middle) + 1;
+    log.retain_from(&here, half).await.unwrap();
+    assert_eq!(log.first_since(&here, first).await.unwrap(), half, "what is gone is not found");
 }
 
 pub(crate) async fn retention_never_delivers_a_record_twice(place: &dyn Place) {

@@ -53,6 +53,10 @@ pub(super) async fn feed(
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     let asked = asked(&headers, pairs(parameters)?)?;
+    // A stream that could never bring anything would look like a quiet one.
+    if site.reading.feed_head().has_changed().is_err() {
+        return Err(Problem::no_feed());
+    }
     let place = Arc::clone(&site.streams)
         .try_acquire_owned()
         .map_err(|_| Problem::too_many_streams(site.config.max_streams))?;

@@ -1,4 +1,5 @@
-//! `/api/metrics` and `/api/metrics/{name}`: figures as JSON.
+//! `/api/metrics`, `/api/metrics/{name}` and `/api/metrics/{name}/cases`: figures as
+//! JSON, and the cases behind them.
 
 use ahual_schemas::table::{At, Day};
 use ahual_transform::reading::{DIMENSIONS, FigureQuery, MetricInfo};
@@ -52,6 +53,31 @@ pub(super) async fn figures(
         "unit": metric.unit,
         "as_of": as_of,
         "known_at": asked.query.known_at.and_then(instant_text),
+        "truncated": truncated,
+        "rows": rows,
+    })))
+}
+
+/// The cases behind the figures of one metric, and the query that gives them.
+pub(super) async fn cases(
+    State(site): State<Site>,
+    Path(name): Path<String>,
+    parameters: Parameters,
+) -> Result<Json<Value>, Problem> {
+    let metric = find(site.reading.metrics(), &name)?;
+    let pairs = pairs(parameters)?;
+    if pairs.iter().any(|(name, _)| name == "by") {
+        return Err(Problem::bad_value("by groups figures; cases are not grouped, leave it out"));
+    }
+    let asked = Asked::read(&name, pairs, site.config.default_rows, site.config.max_rows)?;
+    // One more tells whether there are more.
+    let explanation = site.reading.cases(&asked.query, asked.limit.saturating_add(1)).await?;
+    let (rows, truncated) = rows(&explanation.rows, asked.limit)?;
+    Ok(Json(json!({
+        "metric": metric.name,
+        "as_of": asked.query.as_of.and_then(instant_text),
+        "known_at": asked.query.known_at.and_then(instant_text),
+        "sql": explanation.sql,
         "truncated": truncated,
         "rows": rows,
     })))

@@ -109,6 +109,7 @@ fn router(site: Site) -> Router {
         .route("/metrics", get(prometheus))
         .route("/api/metrics", get(figures::catalogue))
         .route("/api/metrics/{name}", get(figures::figures))
+        .route("/api/metrics/{name}/cases", get(figures::cases))
         .route("/api/feed", get(feed::feed))
         .fallback(no_such_address)
         .method_not_allowed_fallback(method_not_allowed)

@@ -67,6 +67,13 @@ impl Problem {
         problem
     }
 
+    /// This process keeps no feed.
+    pub(crate) fn no_feed() -> Self {
+        let detail = "changes of figures come from the process that folds; this one does not fold, or has stopped. \
+                      Ask where 'ahual run' serves, or read the feed's topic";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-feed", "no feed here", detail)
+    }
+
     /// There is nothing to answer from yet.
     pub(crate) fn not_ready(reason: impl Into<String>) -> Self {
         let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "not ready", reason);

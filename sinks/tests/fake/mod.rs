@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use ahual_schemas::feed::{FeedEntry, FeedPosition};
 use ahual_schemas::table::{At, Day};
 use ahual_schemas::tables::Case;
-use ahual_transform::reading::{FeedPage, FigureQuery, MetricInfo, ReadError, Reading};
+use ahual_transform::reading::{Explanation, FeedPage, FigureQuery, MetricInfo, ReadError, Reading};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, MemorySchemaProvider, SchemaProvider};
@@ -151,6 +151,13 @@ impl Reading for Fake {
         let failed =
             |source: datafusion::error::DataFusionError| ReadError::Failed { doing: "compute", source: source.into() };
         SessionContext::new().sql(&sql).await.map_err(failed)?.collect().await.map_err(failed)
+    }
+
+    async fn cases(&self, query: &FigureQuery, limit: usize) -> Result<Explanation, ReadError> {
+        self.asked.lock().unwrap().push(query.clone());
+        let sql = format!("SELECT 'door:1' AS case_id, CAST(1 AS BIGINT) AS numerator LIMIT {limit}");
+        let rows = SessionContext::new().sql(&sql).await.unwrap().collect().await.unwrap();
+        Ok(Explanation { sql, rows })
     }
 
     async fn feed_after(&self, position: Option<FeedPosition>, limit: usize) -> Result<FeedPage, ReadError> {

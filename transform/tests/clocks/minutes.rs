@@ -27,9 +27,12 @@ struct Told {
     /// Day → the day whose hours it has.
     like: HashMap<String, NaiveDate>,
     last_year: i64,
-    /// Body → (weekdays, from, to, also on days off).
-    hours: HashMap<String, Vec<(Vec<String>, u32, u32, bool)>>,
+    /// Body → its hours.
+    hours: HashMap<String, Vec<Open>>,
 }
+
+/// Weekdays, from, to, also on days off.
+type Open = (Vec<String>, u32, u32, bool);
 
 fn read(id: &str) -> Told {
     let (name, version) = id.split_once('@').unwrap();

@@ -163,6 +163,23 @@ fn gather(
     Ok(found)
 }
 
+/// The first offset whose record is not older, by halving: stamps of a partition never go back.
+pub(super) fn first_since(db: &Database, lane: &Lane, appended_at_ms: i64) -> Result<u64, LogError> {
+    let txn = db.begin_read().map_err(|e| failed("read", e.into()))?;
+    let pages = txn.open_table(PAGES).map_err(|e| failed("read", e.into()))?;
+    let bounds = lane.topic.bounds(lane.at.partition);
+    let (mut low, mut high) = (bounds.first, bounds.next);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match load(&txn, &pages, lane, middle) {
+            Ok(records) if records.first().is_some_and(|r| r.appended_at_ms >= appended_at_ms) => high = middle,
+            Ok(_) | Err(LogError::FellBehind { .. }) => low = middle + 1,
+            Err(told) => return Err(told),
+        }
+    }
+    Ok(low)
+}
+
 /// Records of the page that holds `position`, from there on.
 fn load(txn: &ReadTransaction, pages: &Pages, lane: &Lane, position: u64) -> Result<Vec<StoredRecord>, LogError> {
     let (topic, partition) = (lane.topic.id, lane.at.partition);

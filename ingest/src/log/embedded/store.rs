@@ -15,7 +15,7 @@ pub(super) const ENDS: TableDefinition<(u32, u32), (u64, u64, i64)> = TableDefin
 pub(super) const POSITIONS: TableDefinition<(&str, u32, u32), u64> = TableDefinition::new("positions");
 
 /// Name of the file in the log's folder.
-pub(super) const FILE: &str = "log.redb";
+pub(in crate::log) const FILE: &str = "log.redb";
 /// Format of this file.
 pub(super) const FORMAT: u64 = 1;
 
