@@ -22,7 +22,7 @@ WITH told AS (
     TRY_CAST(version AS BIGINT) AS version,
     unit,
     service,
-    concat(service, '-', category) AS category,
+    coalesce(category_of('door-112', concat(service, '-', category)), concat(service, '-', category)) AS category,
     district AS territory,
     TRY_CAST(longitude AS DOUBLE) AS longitude,
     TRY_CAST(latitude AS DOUBLE) AS latitude,

@@ -21,7 +21,8 @@ WITH told AS (
     parse_when(requested_datetime, 'Asia/Almaty') AS requested_at,
     parse_when(updated_datetime, 'Asia/Almaty') AS updated_at,
     parse_when(expected_datetime, 'Asia/Almaty') AS expected_at,
-    service_code,
+    -- The service code means one of our categories; an unknown one stays, and is counted.
+    coalesce(category_of('open311', service_code), service_code) AS service_code,
     service_name,
     agency_responsible,
     address,

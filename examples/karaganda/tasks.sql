@@ -20,7 +20,7 @@ WITH told AS (
     parse_when(happened_at, 'UTC') AS happened_at,
     parse_when(recorded_at, 'UTC') AS recorded_at,
     executor,
-    topic,
+    coalesce(category_of('tasks', topic), topic) AS topic,
     district,
     due_on,
     reason,

@@ -3,7 +3,11 @@
 mod networks;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
+use ahual_schemas::Day;
+use ahual_transform::reference::{Reference, ReferenceConfig};
+use ahual_transform::territory::Kato;
 use chrono::{DateTime, NaiveDate, Utc};
 use networks::message;
 use quick_xml::events::Event;
@@ -674,24 +678,50 @@ async fn the_example_asks_for_what_the_doors_say() {
 }
 
 #[test]
-fn every_place_of_the_story_is_in_the_territory_table_and_what_left_has_a_successor() {
-    let table = example("territory.csv");
-    let rows: BTreeMap<&str, Vec<&str>> =
-        table.lines().skip(1).map(|line| line.split(',').collect()).map(|row: Vec<&str>| (row[0], row)).collect();
+fn every_place_of_the_story_is_a_known_territory_and_what_left_has_a_successor() {
+    let reference = Reference::built_in().unwrap();
+    let territories = &reference.territories;
+    let region = Kato::new("350000000").unwrap();
     for district in &super::region::DISTRICTS {
-        let row = &rows[district.kato];
-        assert!(row[7].is_empty(), "{} is not valid any more", district.kato);
-        assert!(row[5].starts_with("35") && rows.contains_key(row[5]));
+        let kato = Kato::new(district.kato).unwrap();
+        let row = territories.get(kato).unwrap_or_else(|| panic!("{kato} is not known"));
+        assert_eq!(row.validity.to, None, "{kato} is not valid any more");
+        assert_eq!(territories.region(kato), Some(region));
+        assert!(row.point.is_some());
     }
     for kato in super::region::LEFT_IN_2022 {
-        let row = &rows[kato];
-        let successor = &rows[row[8]];
-        assert_eq!((row[7], successor[6]), ("2022-06-08", "2022-06-08"));
-        assert_eq!(row[2], successor[2]);
+        let row = territories.get(Kato::new(kato).unwrap()).unwrap();
+        let successor = territories.get(row.successor.unwrap()).unwrap();
+        assert!(row.validity.to.is_some() && row.validity.to == successor.validity.from);
+        assert_eq!(row.name_kk, successor.name_kk);
     }
-    for row in rows.values() {
-        assert_eq!(row.len(), 11, "{row:?}");
-        let (longitude, latitude): (f64, f64) = (row[9].parse().unwrap(), row[10].parse().unwrap());
-        assert!((64.0..78.0).contains(&longitude) && (45.0..52.0).contains(&latitude), "{row:?}");
+}
+
+#[test]
+fn every_word_of_the_story_is_in_the_examples_reference_data() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/karaganda");
+    let config = ReferenceConfig { folder: Some("reference".into()), ..ReferenceConfig::default() };
+    let reference = Reference::load(&config, &folder).unwrap();
+    for category in &super::region::CATEGORIES {
+        for source in ["door-109", "tasks"] {
+            assert_eq!(reference.categories.of(source, category.code, None), Some(category.code));
+        }
+        if let Some(service_code) = category.service_code {
+            assert_eq!(reference.categories.of("open311", service_code, None), Some(category.code));
+        }
+        let norm = reference.norms.of(&reference.categories, "resolution", Some(category.code), Day(20_000)).unwrap();
+        assert_eq!(norm.limit_s, category.norm_hours * 3600, "{}", category.code);
+        for district in 0..super::region::DISTRICTS.len() {
+            let code = super::region::body(district, category.branch);
+            let body = reference.bodies.get(&code).unwrap_or_else(|| panic!("{code} is no body"));
+            assert_eq!(body.territory, Kato::new(super::region::DISTRICTS[district].kato));
+        }
+    }
+    for service in ["ambulance", "police", "fire"] {
+        assert!(reference.bodies.get(service).is_some());
+        for urgency in 1..=4 {
+            let word = format!("{service}-{urgency}");
+            assert_eq!(reference.categories.of("door-112", &word, None), Some(word.as_str()));
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! One catalogue for all readers: schemas `raw`, `core`, `metrics`, `ops` over one
+//! One catalogue for all readers: schemas `raw`, `core`, `ref`, `metrics`, `ops` over one
 //! published epoch, so that figures of different tables always agree.
 
 use std::collections::HashMap;
@@ -30,6 +30,20 @@ use crate::sources;
 pub const CATALOG: &str = "ahual";
 /// Schema of unqualified names.
 pub const DEFAULT_SCHEMA: &str = "core";
+
+/// Words of sources that are none of our categories, with how many cases they stand on.
+const UNMAPPED_CATEGORIES: &str = "SELECT c.source, c.category AS word, CAST(count(*) AS BIGINT) AS cases, \
+     min(c.received_on) AS first_received_on, max(c.received_on) AS last_received_on \
+     FROM core.cases c LEFT ANTI JOIN ref.categories known ON c.category = known.code \
+     WHERE c.category IS NOT NULL GROUP BY 1, 2";
+
+/// What is wrong with the territory codes of sources that send KATO: what they wrote, what
+/// was wrong when it was mapped, and what is wrong by the classifier loaded now.
+const FLAWED_TERRITORIES: &str = "SELECT source, json_text(attributes, 'territory_problem') AS problem, \
+     coalesce(json_text(attributes, 'territory_said'), territory) AS said, territory, \
+     kato_problem(territory, received_on) AS problem_now, CAST(count(*) AS BIGINT) AS cases, \
+     min(received_on) AS first_received_on, max(received_on) AS last_received_on \
+     FROM core.cases WHERE strpos(flaws, 'territory_') > 0 GROUP BY 1, 2, 3, 4, 5";
 
 /// Why the catalogue could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +146,9 @@ impl Catalog {
         register(&session, "ops.deliveries", events)?;
         register(&session, CellRow::TABLE, provider(&providers, CellRow::TABLE)?)?;
         register(&session, "ops.sources", sources::table(&self.data_dir)?)?;
+        for (name, rows) in self.metrics.reference().tables() {
+            register(&session, name, Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows.clone()]])?))?;
+        }
         if moment == Moment::default() {
             for name in [Case::TABLE, Segment::TABLE, Deadline::TABLE, Part::TABLE, LedgerRow::TABLE] {
                 let plan = current_rows(&session, name, &providers, epoch.compacted_version).await?;
@@ -158,6 +175,8 @@ impl Catalog {
                      AND d.content_id = mapped.content_id WHERE d.kind = 'set_aside'{known}"
                 ),
             ),
+            ("ops.unmapped_categories", UNMAPPED_CATEGORIES.to_owned()),
+            ("ops.flawed_territories", FLAWED_TERRITORIES.to_owned()),
             ("ops.completeness", completeness_sql(self.zone)),
         ] {
             let plan = session.sql(&sql).await?.into_unoptimized_plan();
@@ -240,7 +259,7 @@ impl Catalog {
             .with_information_schema(true);
         let session = SessionContext::new_with_config(config);
         let catalog = MemoryCatalogProvider::new();
-        for schema in ["raw", "core", "ops"] {
+        for schema in ["raw", "core", "ref", "ops"] {
             // A new catalogue has no schema that this could replace.
             let _ = catalog.register_schema(schema, Arc::new(MemorySchemaProvider::new()));
         }

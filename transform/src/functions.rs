@@ -35,6 +35,8 @@ pub fn register(session: &SessionContext, sealer: &Sealer, reference: &Arc<Refer
 pub fn all(sealer: &Sealer, reference: &Arc<Reference>) -> Vec<ScalarUDF> {
     let mut functions = own(sealer);
     functions.extend(clocks::functions::all(reference));
+    functions.extend(crate::territory::functions::all(reference));
+    functions.extend(crate::reference::functions::all(reference));
     functions
 }
 

@@ -20,3 +20,4 @@ mod rebuild;
 pub mod reconcile;
 pub mod reference;
 pub mod sources;
+pub mod territory;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use ahual_schemas::event::{Kind, Regime};
 use ahual_schemas::sealing::Sealer;
-use ahual_schemas::table::At;
+use ahual_schemas::table::{At, Day};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{
     DataType, Field, Float64Type, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
@@ -23,6 +23,7 @@ use serde::Deserialize;
 use crate::decode::Columns;
 use crate::functions::{self, UNREADABLE, local_day};
 use crate::reference::Reference;
+use crate::territory::{self, Territories, Written};
 
 /// `[source.mapping]`: how a source's records become events.
 #[derive(Debug, Clone, Deserialize)]
@@ -38,6 +39,9 @@ pub struct MappingConfig {
     /// How a close is compared with the due date.
     #[serde(default)]
     pub due_compare: DueCompare,
+    /// What the codes in `territory` are.
+    #[serde(default)]
+    pub territory: TerritoryCode,
     /// Columns the SQL reads, all text: names, or name = JSON path.
     pub columns: ColumnsConfig,
     /// Names a source uses now → names the SQL knows (schema drift).
@@ -61,6 +65,18 @@ pub enum ColumnsConfig {
     Names(Vec<String>),
     /// Name → dotted JSON path.
     Paths(BTreeMap<String, String>),
+}
+
+/// What a source's territory codes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TerritoryCode {
+    /// The source's own; passed on as they are.
+    #[default]
+    Own,
+    /// KATO: brought to nine digits where nothing was lost, and what is wrong with a code
+    /// is an attribute of the event and a flaw of the case.
+    Kato,
 }
 
 /// How a close is compared with the due date.
@@ -437,6 +453,9 @@ impl Mapping {
             if let Some(compare) = due_compare {
                 event.text.entry("due_compare").or_insert_with(|| compare.to_owned());
             }
+            if self.config.territory == TerritoryCode::Kato {
+                name_territory(&mut event, &self.reference.territories);
+            }
             events.push(event);
         }
         Ok(())
@@ -483,6 +502,24 @@ impl Mapping {
     fn shape(&self, what: String) -> MappingError {
         MappingError::Shape { source_name: self.source.clone(), path: self.path.clone(), what }
     }
+}
+
+/// Says what is wrong with an event's territory code, and leaves it nine digits where
+/// nothing of it was lost. A code that cannot be read stays as the source wrote it: the
+/// case is real, and where it was is what is unknown.
+fn name_territory(event: &mut MappedEvent, territories: &Territories) {
+    let Some(said) = event.text.get("territory").cloned() else { return };
+    let Some(problem) = territories.problem(Some(&said), Some(Day(event.occurred_on))) else { return };
+    let attributes = event.text.get("attributes").and_then(|text| serde_json::from_str(text).ok());
+    let mut attributes: serde_json::Map<String, serde_json::Value> = attributes.unwrap_or_default();
+    attributes.insert(territory::PROBLEM.to_owned(), problem.into());
+    if let Written::Code(kato, _) = territory::read(&said)
+        && kato.as_str() != said
+    {
+        event.text.insert("territory", kato.to_string());
+        attributes.insert(territory::SAID.to_owned(), said.into());
+    }
+    event.text.insert("attributes", serde_json::Value::Object(attributes).to_string());
 }
 
 /// Last microsecond of a local day.

@@ -87,7 +87,7 @@ pub enum ReadError {
 /// Everything readers may ask.
 #[async_trait]
 pub trait Reading: Send + Sync {
-    /// A session over one published epoch: schemas `raw`, `core`, `metrics`, `ops`.
+    /// A session over one published epoch: schemas `raw`, `core`, `ref`, `metrics`, `ops`.
     /// Cheap; every statement of a reader may take a fresh one.
     async fn session(&self) -> Result<SessionContext, ReadError>;
 

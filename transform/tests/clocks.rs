@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use ahual_schemas::sealing::Sealer;
 use ahual_transform::functions;
-use ahual_transform::mapping::{ColumnsConfig, DueCompare, Mapping, MappingConfig, Opened};
+use ahual_transform::mapping::{ColumnsConfig, DueCompare, Mapping, MappingConfig, Opened, TerritoryCode};
 use ahual_transform::reference::{Reference, ReferenceConfig, ReferenceError};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
@@ -388,6 +388,7 @@ async fn mapping() -> Mapping {
         regime: ahual_schemas::Regime::FormalAppeal,
         time_zone: ZONE,
         due_compare: DueCompare::Date,
+        territory: TerritoryCode::Own,
         columns: ColumnsConfig::Names(["at", "kind", "rule", "calendar", "due"].map(str::to_owned).to_vec()),
         rename: std::collections::BTreeMap::new(),
     };

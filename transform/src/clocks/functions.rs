@@ -199,7 +199,7 @@ fn instants(array: &ArrayRef) -> Result<TimestampMicrosecondArray> {
     Ok(arrow::compute::cast(array, &timestamp())?.as_primitive::<TimestampMicrosecondType>().clone())
 }
 
-fn days(array: &ArrayRef) -> Result<Date32Array> {
+pub(crate) fn days(array: &ArrayRef) -> Result<Date32Array> {
     Ok(arrow::compute::cast(array, &DataType::Date32)?.as_primitive::<Date32Type>().clone())
 }
 

@@ -11,6 +11,7 @@ use super::custody::Custody;
 use super::parts::Parts;
 use super::terms::Terms;
 use super::{FoldRule, Folded};
+use crate::territory;
 
 /// What has been folded so far.
 pub(super) struct State<'a> {
@@ -145,6 +146,12 @@ impl<'a> State<'a> {
         newest(&mut case.status, &event.status);
         newest(&mut case.category, &event.category);
         newest(&mut case.territory, &event.territory);
+        if event.territory.is_some() {
+            // What was wrong with the code before is not wrong with this one.
+            for name in [territory::PROBLEM, territory::SAID] {
+                self.attributes.shift_remove(name);
+            }
+        }
         // The body of a mark of control is who marked, not who is responsible.
         if !matches!(kind, Kind::ControlSet | Kind::ControlLifted) {
             newest(&mut case.body, &event.body);
@@ -208,6 +215,8 @@ impl<'a> State<'a> {
     pub(super) fn finish(mut self) -> Folded {
         let (deadlines, flaws) = self.terms.finish(&mut self.case);
         self.flaws.extend(flaws.into_iter().map(str::to_owned));
+        let problem = self.attributes.get(territory::PROBLEM).and_then(|problem| problem.as_str());
+        self.flaws.extend(problem.map(|problem| format!("territory_{problem}")));
         let case = &mut self.case;
         let blank = Segment {
             case_id: case.case_id.clone(),

@@ -1,6 +1,7 @@
 //! Where reference data comes from: the files compiled in, and a folder laid over them.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
@@ -9,7 +10,15 @@ use serde::de::DeserializeOwned;
 use super::{Problem, ReferenceError};
 
 /// Kinds of reference data: the folders there may be, and how their files end.
-const KINDS: [(&str, &str); 2] = [("calendars", "toml"), ("rules", "toml")];
+const KINDS: [(&str, &str); 7] = [
+    ("bodies", "csv"),
+    ("calendars", "toml"),
+    ("categories", "csv"),
+    ("category_words", "csv"),
+    ("norms", "csv"),
+    ("rules", "toml"),
+    ("territory", "csv"),
+];
 
 /// A file that ships, by path under `reference/`, with what it holds.
 macro_rules! file {
@@ -19,7 +28,8 @@ macro_rules! file {
 }
 
 /// The files that ship with Ahual. A test compares this list with the folder.
-const BUILT_IN: [(&str, &str); 16] = [
+const BUILT_IN: [(&str, &str); 20] = [
+    file!("bodies/karaganda.csv"),
     file!("calendars/kz-2018.toml"),
     file!("calendars/kz-2019.toml"),
     file!("calendars/kz-2020.toml"),
@@ -34,9 +44,15 @@ const BUILT_IN: [(&str, &str); 16] = [
     file!("calendars/kz-2025.toml"),
     file!("calendars/kz-2026-01.toml"),
     file!("calendars/kz-2026-03-18.toml"),
+    file!("categories/categories.csv"),
+    file!("norms/kz.csv"),
     file!("rules/contact-centre-109.toml"),
     file!("rules/kz-statute.toml"),
+    file!("territory/territories.csv"),
 ];
+
+/// How a gzip file begins.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// One file of reference data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +132,35 @@ impl Files {
         if problems.is_empty() { Ok(()) } else { Err(ReferenceError { problems }) }
     }
 
+    /// Adds the file that the configuration names under `key`, gzip or not, as `path`.
+    pub fn read_named(&mut self, path: &str, key: &str, named: &Path) -> Result<(), ReferenceError> {
+        let shown = named.display().to_string();
+        let text = std::fs::read(named).and_then(|bytes| {
+            let mut text = Vec::new();
+            if bytes.starts_with(&GZIP) {
+                flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut text)?;
+            } else {
+                text = bytes;
+            }
+            String::from_utf8(text).map_err(|e| std::io::Error::new(std::io::ErrorKind::InvalidData, e))
+        });
+        match text {
+            Ok(text) => {
+                self.put(path, shown, text);
+                Ok(())
+            }
+            Err(e) => {
+                let what = format!("cannot be read: {e}; {key} names a file");
+                Err(ReferenceError { problems: vec![Problem { file: shown, line: None, what }] })
+            }
+        }
+    }
+
+    /// One file.
+    pub fn get(&self, path: &str) -> Option<&File> {
+        self.files.get(path)
+    }
+
     /// The files of one kind, in order of path.
     pub fn of(&self, kind: &str) -> impl Iterator<Item = &File> {
         let prefix = format!("{kind}/");
@@ -190,7 +235,7 @@ mod tests {
         std::fs::create_dir(folder.path().join("rules")).unwrap();
         std::fs::write(folder.path().join("rules/ours.tml"), "").unwrap();
         let said = Files::default().lay_over(folder.path()).unwrap_err().to_string();
-        assert!(said.contains("there may be the folders calendars, rules"), "{said}");
+        assert!(said.contains("there may be the folders bodies, calendars, categories"), "{said}");
         assert!(said.contains("ours.tml: is no file of rules; their names end in .toml"), "{said}");
         let said = Files::default().lay_over(&folder.path().join("nowhere")).unwrap_err().to_string();
         assert!(said.contains("nowhere: cannot be listed"), "{said}");

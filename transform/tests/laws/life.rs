@@ -8,7 +8,7 @@ use ahual_schemas::tables::{Case, Segment};
 use ahual_schemas::{At, Day};
 use ahual_transform::figures::{Bag, Metrics, Subject};
 use ahual_transform::fold::{FoldRule, Folded, fold};
-use ahual_transform::mapping::{ColumnsConfig, DueCompare, Mapping, MappingConfig, Opened, Outcome};
+use ahual_transform::mapping::{ColumnsConfig, DueCompare, Mapping, MappingConfig, Opened, Outcome, TerritoryCode};
 use proptest::prelude::*;
 
 use crate::world::{ZONE, block_on, row, sealer, stamp};
@@ -303,6 +303,7 @@ fn mapped(records: &[&str]) -> Vec<Outcome> {
             regime: ahual_schemas::Regime::Request109,
             time_zone: ZONE,
             due_compare: DueCompare::Instant,
+            territory: TerritoryCode::Own,
             columns: ColumnsConfig::Names(["received", "due", "closed", "status"].map(str::to_owned).to_vec()),
             rename: BTreeMap::new(),
         };

@@ -15,7 +15,7 @@ use ahual_transform::catalog::{Catalog, Moment};
 use ahual_transform::figures::Metrics;
 use ahual_transform::index::Index;
 use ahual_transform::job::{Job, JobParts};
-use ahual_transform::mapping::{ColumnsConfig, DueCompare, Mapping, MappingConfig};
+use ahual_transform::mapping::{ColumnsConfig, DueCompare, Mapping, MappingConfig, TerritoryCode};
 use ahual_transform::reference::Reference;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
@@ -196,6 +196,7 @@ async fn mapping() -> Mapping {
         regime: ahual_schemas::Regime::Request109,
         time_zone: ZONE,
         due_compare: DueCompare::Instant,
+        territory: TerritoryCode::Own,
         columns: ColumnsConfig::Names(COLUMNS.map(str::to_owned).to_vec()),
         rename: BTreeMap::new(),
     };
