@@ -453,7 +453,8 @@ fn wabo_follows_applications_from_hand_to_hand() {
     );
     assert_eq!(cases, json!({ "cases": 1_434, "closed": 1_329, "on_time": 1_020 }));
     let held = example.whole.row("SELECT count(DISTINCT case_id) AS held FROM core.segments WHERE body IS NOT NULL");
-    assert_eq!(held["held"], 1_348);
+    // 1,348 cases name a body; 37 of them only at or after their end, when nobody holds them.
+    assert_eq!(held["held"], 1_311);
     example.ledger_closes("wabo", 8_577);
     example.twice_changes_nothing();
     let text = unpacked(&example.file("tasks/receipt_wabo.csv.gz"));

@@ -54,7 +54,7 @@ SELECT
   said_at AS occurred_at,
   written_at AS recorded_at,
   written_at AS version,
-  CASE WHEN own AND opens THEN 'post' END AS regime,
+  CASE WHEN own AND (opens OR copied) THEN 'post' END AS regime,
   CASE WHEN kind = 'updated' THEN _record_id END AS part_id,
   CASE WHEN kind <> 'received' THEN NULL WHEN own THEN 'posted' ELSE 'open' END AS status,
   NULL AS outcome,

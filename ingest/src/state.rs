@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use redb::{Database, ReadableDatabase, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, StorageError, TableDefinition};
 use serde::{Deserialize, Serialize};
 
 use crate::connector::Cursor;
@@ -39,6 +39,20 @@ impl StateError {
     }
 }
 
+/// Makes a database file where there is none, whole or not at all: a process that is
+/// killed while it makes one must not leave a file that nobody can open.
+pub(crate) fn make_whole(path: &Path) -> Result<(), DatabaseError> {
+    if path.exists() {
+        return Ok(());
+    }
+    let making = path.with_extension(format!("making-{}", std::process::id()));
+    drop(Database::create(&making)?);
+    // A link does not replace what another process has made meanwhile.
+    let linked = std::fs::hard_link(&making, path).or_else(|e| if path.exists() { Ok(()) } else { Err(e) });
+    let removed = std::fs::remove_file(&making);
+    linked.and(removed).map_err(|e| DatabaseError::Storage(StorageError::Io(e)))
+}
+
 #[derive(Serialize, Deserialize)]
 struct Stored {
     shape: u32,
@@ -54,7 +68,7 @@ pub struct CursorStore {
 impl CursorStore {
     /// Opens the store at `path`, making it when it is not there. One process at a time.
     pub fn open(path: &Path) -> Result<Self, StateError> {
-        let database = Database::create(path).map_err(|e| failed("be opened", e))?;
+        let database = make_whole(path).and_then(|()| Database::create(path)).map_err(|e| failed("be opened", e))?;
         let write = database.begin_write().map_err(|e| failed("begin", e))?;
         write.open_table(CURSORS).map_err(|e| failed("make its table", e))?;
         write.commit().map_err(|e| failed("commit", e))?;

@@ -125,7 +125,16 @@ impl Index {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).during("open")?;
         }
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path).during("open")?;
+        let open = || Database::builder().set_cache_size(CACHE_BYTES).create(path);
+        let database = match open() {
+            Err(error @ redb::DatabaseError::DatabaseAlreadyOpen) => Err(error).during("open")?,
+            Err(error) => {
+                tracing::warn!(file = %path.display(), %error, "the index does not open; it is built anew from the lake");
+                std::fs::remove_file(path).during("open")?;
+                open().during("open")?
+            }
+            Ok(database) => database,
+        };
         let index = Self { database };
         let format = index.meta("format")?;
         if format.is_some_and(|f| f != FORMAT.to_be_bytes()) {

@@ -270,6 +270,7 @@ fn open_file(dir: &Path) -> Result<Database, LogError> {
     let path = dir.join(FILE);
     let told = path.display().to_string();
     let existed = path.exists();
+    crate::state::make_whole(&path).map_err(|e| failed("open", e.into()))?;
     let db = Database::builder()
         .set_cache_size(CACHE_BYTES)
         .set_repair_callback(move |session| {

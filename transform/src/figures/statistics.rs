@@ -105,7 +105,7 @@ mod tests {
         }
         assert_eq!(wilson(0.0, 0.0, 1.96), None);
         assert_eq!(wilson(3.0, 2.0, 1.96), None);
-        assert_eq!(wilson(20.0, 20.0, 1.96).unwrap().1, 1.0);
+        assert!((wilson(20.0, 20.0, 1.96).unwrap().1 - 1.0).abs() < 1e-12);
     }
 
     #[test]
