@@ -44,7 +44,7 @@ fn the_norms_of_an_ambulance_are_those_of_its_category() {
     let ambulance: Vec<_> = (1..=4).map(|n| minutes(&format!("ambulance-{n}"))).collect();
     assert_eq!(ambulance, [Some(10), Some(15), Some(30), Some(60)]);
     assert_eq!(minutes("police-1"), None, "none is known");
-    assert_eq!(reference.norms.of(&reference.categories, "arival", Some("ambulance-1"), DAY_2025), None);
+    assert_eq!(reference.norms.of(&reference.categories, "no such stage", Some("ambulance-1"), DAY_2025), None);
 }
 
 #[test]
