@@ -9,7 +9,7 @@
 //! After a crash the index stands at its last checkpoint and says so
 //! ([`Index::progress`]); the job folds the versions after it again, which gives the
 //! same rows, the same totals and the same feed entries. Without an index the job
-//! builds it anew from the lake ([`crate::rebuild`]).
+//! builds it anew from the lake (`rebuild.rs`).
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -10,8 +10,8 @@
 //!    supersede those of its others, so a corrected close is not a reopening. An event
 //!    whose mapping asks for it keeps the time at which it was first observed.
 //! 4. `as_of` cuts what is left by the time it happened.
-//! 5. The remaining events, in order of occurrence, are folded: [`state`] the case itself,
-//!    [`custody`] who held it, [`terms`] its due dates and [`parts`].
+//! 5. The remaining events, in order of occurrence, are folded: `state` the case itself,
+//!    `custody` who held it, `terms` its due dates and `parts`.
 
 mod contents;
 mod custody;
