@@ -373,7 +373,8 @@ fn copy_dir(from: &Path, to: &Path) {
         let target = to.join(entry.file_name());
         if entry.path().is_dir() {
             copy_dir(&entry.path(), &target);
-        } else {
+        } else if entry.path().is_file() {
+            // What else there is is the socket of a process that was killed.
             std::fs::copy(entry.path(), target).unwrap();
         }
     }
