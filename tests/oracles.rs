@@ -332,8 +332,11 @@ fn a_simulated_month() {
 fn example_beside(example: &Path, folder: &Path, text: &str) -> std::path::PathBuf {
     for entry in std::fs::read_dir(example).unwrap() {
         let path = entry.unwrap().path();
+        let beside = folder.join(path.file_name().unwrap());
         if path.is_file() {
-            std::fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
+            std::fs::copy(&path, beside).unwrap();
+        } else {
+            std::os::unix::fs::symlink(&path, beside).unwrap();
         }
     }
     let config = folder.join("ahual.toml");
