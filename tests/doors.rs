@@ -60,7 +60,7 @@ impl Drop for Doors {
 }
 
 /// Truths by case, of those `keep` keeps.
-fn by_case<'a>(cases: &'a Value, keep: impl Fn(&Value) -> bool) -> BTreeMap<&'a str, &'a Value> {
+fn by_case(cases: &Value, keep: impl Fn(&Value) -> bool) -> BTreeMap<&str, &Value> {
     let cases = cases.as_array().unwrap().iter().filter(|case| keep(case));
     cases.map(|case| (case["case"].as_str().unwrap(), case)).collect()
 }
