@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ahual_schemas::Advice;
+use ahual_schemas::record::JSON;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -101,6 +102,18 @@ pub enum Item {
     Record(Found),
     /// Something that could not be taken as one.
     SetAside(Refused),
+}
+
+impl Item {
+    /// What a source gave as one JSON value: a record where it is an object. `identity` is
+    /// another than the profile's.
+    pub fn of_json(payload: Bytes, delivery: String, identity: Option<Arc<Identity>>) -> Self {
+        if payload.first() == Some(&b'{') {
+            Self::Record(Found { payload, content_type: JSON, delivery, occurrence: 1, place: None, identity })
+        } else {
+            Self::SetAside(Refused { reason: "it is JSON but not an object".to_owned(), delivery, bytes: payload })
+        }
+    }
 }
 
 /// A record as the source said it.

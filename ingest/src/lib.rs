@@ -24,6 +24,7 @@ pub(crate) mod seen;
 pub mod state;
 pub mod telegram;
 pub(crate) mod times;
+pub(crate) mod turn;
 pub mod vk;
 
 pub use config::{ConfigError, Door, IntakeConfig, LimitsConfig, build};

@@ -18,7 +18,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use ahual_schemas::record::JSON;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, NaiveDateTime, Utc};
@@ -29,11 +28,12 @@ use url::Url;
 
 pub use self::config::EgovConfig;
 use crate::config::{ConfigError, LimitsConfig, setting};
-use crate::connector::{Connector, ConnectorError, Cursor, Description, Found, Item, Page, Refused, Replay};
+use crate::connector::{Connector, ConnectorError, Cursor, Description, Item, Page, Refused, Replay};
 use crate::http::{Answer, AuthConfig, Fetcher, excerpt, records_of, said, web_page};
 use crate::identity::Identity;
 use crate::rest::address;
 use crate::seen::Seen;
+use crate::turn::Turn;
 
 const SHAPE: u32 = 1;
 /// As the portal writes times.
@@ -59,12 +59,8 @@ pub struct EgovConnector {
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Position {
-    /// Cycles that gave something.
-    cycle: u64,
-    /// Pages read in this cycle.
-    page: u64,
-    /// Whether this cycle gave something.
-    gave: bool,
+    #[serde(flatten)]
+    turn: Turn,
     /// Rows changed before this were asked for; seconds of the portal's local clock.
     watermark_s: Option<i64>,
     /// What is still to be asked in this cycle, the next one last.
@@ -206,13 +202,8 @@ impl EgovConnector {
             if !position.seen.note(id, in_texts(&payload).as_bytes(), self.config.remember) {
                 continue;
             }
-            let delivery = format!("c{}p{}:{}", position.cycle, position.page, at + 1);
-            items.push(if payload.first() == Some(&b'{') {
-                let (occurrence, place, identity) = (1, None, None);
-                Item::Record(Found { payload, content_type: JSON, delivery, occurrence, place, identity })
-            } else {
-                Item::SetAside(Refused { reason: "it is JSON but not an object".to_owned(), delivery, bytes: payload })
-            });
+            let delivery = position.turn.delivery(at + 1);
+            items.push(Item::of_json(payload, delivery, None));
         }
         items
     }
@@ -259,15 +250,9 @@ impl EgovConnector {
 
     fn page(position: Position, items: Vec<Item>) -> Result<Page, ConnectorError> {
         let mut position = position;
-        position.gave |= !items.is_empty();
+        position.turn.note(&items);
         let more = !position.plan.is_empty();
-        if more {
-            position.page += 1;
-        } else {
-            position.cycle += u64::from(position.gave);
-            position.gave = false;
-            position.page = 0;
-        }
+        position.turn.advance(more);
         Ok(Page { items, cursor: Cursor::of(SHAPE, &position)?, more })
     }
 }
@@ -301,7 +286,7 @@ impl Connector for EgovConnector {
                         let reason = format!(
                             "{what} answered with {size} for one row, over the cap of {cap_bytes} bytes; the row was stepped past: raise limits.max_body_bytes and read the source again"
                         );
-                        let delivery = format!("c{}p{}", position.cycle, position.page);
+                        let delivery = position.turn.to_string();
                         vec![Item::SetAside(Refused { reason, delivery, bytes: head })]
                     }
                 };
@@ -314,7 +299,7 @@ impl Connector for EgovConnector {
         match self.follow_up(&ask, &records) {
             Ok(asks) => position.plan.extend(asks),
             Err(reason) => {
-                let delivery = format!("c{}p{}:shifted", position.cycle, position.page);
+                let delivery = position.turn.delivery("shifted");
                 let reason = format!("{}: {reason}", answer.what);
                 items.push(Item::SetAside(Refused { reason, delivery, bytes: Bytes::new() }));
             }
@@ -325,7 +310,7 @@ impl Connector for EgovConnector {
     fn summarise(&self, cursor: &Cursor) -> String {
         let Ok(position) = cursor.position::<Position>(SHAPE) else { return "unreadable".to_owned() };
         let upto = position.watermark_s.map_or_else(|| "whole set".to_owned(), |at| format!("up to {}", written(at)));
-        format!("cycle {}, {upto}, {} questions left in this cycle", position.cycle, position.plan.len())
+        format!("{}, {upto}, {} questions left in this cycle", position.turn.summary(), position.plan.len())
     }
 }
 

@@ -16,7 +16,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use ahual_schemas::record::JSON;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -26,11 +25,12 @@ use url::Url;
 
 pub use self::config::{Open311Config, Rescan, Wire};
 use crate::config::{ConfigError, LimitsConfig, setting};
-use crate::connector::{Connector, ConnectorError, Cursor, Description, Found, Item, Page, Refused, Replay};
+use crate::connector::{Connector, ConnectorError, Cursor, Description, Item, Page, Refused, Replay};
 use crate::http::{Answer, Fetcher, excerpt, said, web_page};
 use crate::identity::{Identity, Picked, pick, pick_raw};
 use crate::rest::address;
 use crate::seen::Seen;
+use crate::turn::Turn;
 
 const SHAPE: u32 = 1;
 const DAY_S: i64 = 86_400;
@@ -54,12 +54,8 @@ pub struct Open311Connector {
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Position {
-    /// Cycles that gave something.
-    cycle: u64,
-    /// Answers read in this cycle.
-    page: u64,
-    /// Whether this cycle gave something.
-    gave: bool,
+    #[serde(flatten)]
+    turn: Turn,
     /// What is still to be asked in this cycle, the next one last.
     plan: Vec<Ask>,
     /// Requests up to here were asked for; seconds.
@@ -239,13 +235,8 @@ impl Open311Connector {
             if !position.seen.note(id, &payload, self.config.remember) {
                 continue;
             }
-            let delivery = format!("c{}p{}:{}", position.cycle, position.page, at + 1);
-            items.push(if payload.first() == Some(&b'{') {
-                let identity = is_update.then(|| Arc::clone(identity));
-                Item::Record(Found { payload, content_type: JSON, delivery, occurrence: 1, place: None, identity })
-            } else {
-                Item::SetAside(Refused { reason: "it is not a JSON object".to_owned(), delivery, bytes: payload })
-            });
+            let delivery = position.turn.delivery(at + 1);
+            items.push(Item::of_json(payload, delivery, is_update.then(|| Arc::clone(identity))));
         }
         items
     }
@@ -300,14 +291,10 @@ impl Open311Connector {
     }
 
     fn page(&self, mut position: Position, items: Vec<Item>) -> Result<Page, ConnectorError> {
-        position.gave |= !items.is_empty();
+        position.turn.note(&items);
         let more = !position.plan.is_empty();
-        if more {
-            position.page += 1;
-        } else {
-            position.cycle += u64::from(position.gave);
-            position.gave = false;
-            position.page = 0;
+        position.turn.advance(more);
+        if !more {
             position.before = None;
         }
         Ok(Page { items, cursor: Cursor::of(SHAPE, &position)?, more })
@@ -340,7 +327,7 @@ impl Connector for Open311Connector {
                 let reason = format!(
                     "{what} answered with {size}, over the cap of {cap_bytes} bytes, and cannot be asked for in smaller parts; raise limits.max_body_bytes and read the source again"
                 );
-                let delivery = format!("c{}p{}", position.cycle, position.page);
+                let delivery = position.turn.to_string();
                 self.settle(&mut position, &ask);
                 return self.page(position, vec![Item::SetAside(Refused { reason, delivery, bytes: head })]);
             }
@@ -374,7 +361,7 @@ impl Connector for Open311Connector {
             }
             Err(reason) => {
                 self.settle(&mut position, &ask);
-                let delivery = format!("c{}p{}:full", position.cycle, position.page);
+                let delivery = position.turn.delivery("full");
                 items.push(Item::SetAside(Refused {
                     reason: format!("{}: {reason}", answer.what),
                     delivery,

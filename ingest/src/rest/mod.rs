@@ -12,7 +12,6 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
-use ahual_schemas::record::JSON;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -23,12 +22,13 @@ use url::Url;
 
 pub use self::config::{PagingConfig, RestConfig, WindowConfig};
 use crate::config::{ConfigError, LimitsConfig, setting};
-use crate::connector::{Connector, ConnectorError, Cursor, Description, Found, Item, Page, Refused, Replay};
+use crate::connector::{Connector, ConnectorError, Cursor, Description, Item, Page, Refused, Replay};
 pub use crate::http::AuthConfig;
 use crate::http::{Answer, Fetcher, excerpt, records_of, said, web_page};
 use crate::identity::{Identity, Picked, pick, pick_raw};
 use crate::seen::Seen;
 use crate::times::TimeShape;
+use crate::turn::Turn;
 
 const SHAPE: u32 = 1;
 
@@ -44,12 +44,8 @@ pub struct RestConnector {
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Position {
-    /// Cycles that gave something.
-    cycle: u64,
-    /// Pages read in this cycle.
-    page: u64,
-    /// Whether this cycle gave something.
-    gave: bool,
+    #[serde(flatten)]
+    turn: Turn,
     at: At,
     /// Everything up to here was asked for; microseconds.
     watermark_us: Option<i64>,
@@ -316,13 +312,8 @@ impl RestConnector {
             if !position.seen.note(id, &payload, self.config.remember) {
                 continue;
             }
-            let delivery = format!("c{}p{}:{}", position.cycle, position.page, at + 1);
-            items.push(if payload.first() == Some(&b'{') {
-                let (occurrence, place, identity) = (1, None, None);
-                Item::Record(Found { payload, content_type: JSON, delivery, occurrence, place, identity })
-            } else {
-                Item::SetAside(Refused { reason: "it is JSON but not an object".to_owned(), delivery, bytes: payload })
-            });
+            let delivery = position.turn.delivery(at + 1);
+            items.push(Item::of_json(payload, delivery, None));
         }
         items
     }
@@ -331,7 +322,7 @@ impl RestConnector {
     fn advance(&self, position: &mut Position, next: Option<At>, now: DateTime<Utc>) -> bool {
         if let Some(at) = next {
             position.at = at;
-            position.page += 1;
+            position.turn.advance(true);
             return true;
         }
         let mut more = false;
@@ -342,9 +333,7 @@ impl RestConnector {
             position.watermark_us = position.watermark_us.max(Some(to));
             more = to < now.timestamp_micros() - i64::from(config.lag_s) * 1_000_000;
         }
-        position.cycle += u64::from(position.gave);
-        position.gave = false;
-        position.page = 0;
+        position.turn.advance(false);
         position.at = At::Start;
         position.newest_us = None;
         position.window = None;
@@ -368,12 +357,12 @@ impl Connector for RestConnector {
             position.window = self.window(&position, now);
         }
         let url = self.address(&position)?;
-        if position.page >= self.config.max_pages {
+        if position.turn.page() >= self.config.max_pages {
             return Err(ConnectorError::Input {
                 place: format!("GET {url}"),
                 what: format!(
                     "paging does not end after {} pages; correct rest.paging or raise rest.max_pages",
-                    position.page
+                    position.turn.page()
                 ),
             });
         }
@@ -391,10 +380,10 @@ impl Connector for RestConnector {
                 let reason = format!(
                     "{what} answered with {size}, over the cap of {cap_bytes} bytes; the page was stepped past: raise limits.max_body_bytes or lower rest.page_size, and read the source again"
                 );
-                let delivery = format!("c{}p{}", position.cycle, position.page);
-                position.gave = true;
-                let more = self.advance(&mut position, Some(next), now);
+                let delivery = position.turn.to_string();
                 let items = vec![Item::SetAside(Refused { reason, delivery, bytes: head })];
+                position.turn.note(&items);
+                let more = self.advance(&mut position, Some(next), now);
                 return Ok(Page { items, cursor: Cursor::of(SHAPE, &position)?, more });
             }
             Err(error) => return Err(error),
@@ -402,7 +391,7 @@ impl Connector for RestConnector {
         let records = self.records(&answer)?;
         let hash = blake3::hash(&answer.body).to_hex().to_string();
         let items = self.take(&mut position, &answer.body, &records);
-        position.gave |= !items.is_empty();
+        position.turn.note(&items);
         let next = self.after(&position, &answer, records.len() as u64, &hash)?;
         position.before = Some(hash);
         let more = self.advance(&mut position, next, now);
@@ -413,7 +402,7 @@ impl Connector for RestConnector {
         let Ok(position) = cursor.position::<Position>(SHAPE) else { return "unreadable".to_owned() };
         let upto = position.watermark_us.and_then(DateTime::<Utc>::from_timestamp_micros);
         let upto = upto.map_or_else(String::new, |at| format!(", newest {}", at.to_rfc3339()));
-        format!("cycle {}, page {}{upto}", position.cycle, position.page)
+        format!("{}{upto}", position.turn.summary())
     }
 }
 

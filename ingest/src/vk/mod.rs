@@ -134,7 +134,7 @@ impl VkConnector {
     fn record(&self, position: &mut Position, items: &mut Vec<Item>, said: &Said<'_>) {
         // A wall that has left the directory since it was planned is nobody's.
         let Some(account) = self.account(said.owner, said.date) else { return };
-        let delivery = format!("c{}p{}:{}", position.cycle, position.page, items.len() + 1);
+        let delivery = position.turn.delivery(items.len() + 1);
         let post_name = format!("{}/{}", said.owner, said.post);
         let (record_id, case_key, member) = match said.comment {
             Some((comment, root)) => {
@@ -365,21 +365,15 @@ impl VkConnector {
         let reason = format!(
             "wall {owner} cannot be read: VK says '{words}'; say not_connected in the directory, or ask its owner"
         );
-        let delivery = format!("c{}p{}:closed", position.cycle, position.page);
+        let delivery = position.turn.delivery("closed");
         position.refused.insert(*owner, words);
         vec![Item::SetAside(Refused { reason, delivery, bytes: Bytes::new() })]
     }
 
     fn page(mut position: Position, items: Vec<Item>) -> Result<Page, ConnectorError> {
-        position.gave |= !items.is_empty();
+        position.turn.note(&items);
         let more = !position.plan.is_empty();
-        if more {
-            position.page += 1;
-        } else {
-            position.cycle += u64::from(position.gave);
-            position.gave = false;
-            position.page = 0;
-        }
+        position.turn.advance(more);
         Ok(Page { items, cursor: Cursor::of(SHAPE, &position)?, more })
     }
 }
@@ -427,8 +421,8 @@ impl Connector for VkConnector {
             position.refused.iter().map(|(owner, words)| format!("wall {owner} refuses ({words})")).collect();
         let refused = if refused.is_empty() { String::new() } else { format!("; {}", refused.join(", ")) };
         format!(
-            "cycle {}, {} posts followed, {} questions left in this cycle{}{refused}",
-            position.cycle,
+            "{}, {} posts followed, {} questions left in this cycle{}{refused}",
+            position.turn.summary(),
             position.posts.0.len(),
             position.plan.len(),
             self.directory.unread(Network::Vk)
@@ -437,12 +431,12 @@ impl Connector for VkConnector {
 }
 
 fn aside(position: &Position, raw: &RawValue, reason: &str) -> Item {
-    let delivery = format!("c{}p{}:odd", position.cycle, position.page);
+    let delivery = position.turn.delivery("odd");
     Item::SetAside(Refused { reason: reason.to_owned(), delivery, bytes: Bytes::copy_from_slice(raw.get().as_bytes()) })
 }
 
 fn shifted(position: &Position, what: &str) -> Item {
-    let delivery = format!("c{}p{}:shifted", position.cycle, position.page);
+    let delivery = position.turn.delivery("shifted");
     let reason =
         format!("{what} shifted {} times while it was read: it is read again in the next cycle", MOST_RESTARTS + 1);
     Item::SetAside(Refused { reason, delivery, bytes: Bytes::new() })

@@ -5,16 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::seen::Seen;
+use crate::turn::Turn;
 
 /// A cursor of this connector.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Position {
-    /// Cycles that gave something.
-    pub(super) cycle: u64,
-    /// Pages read in this cycle.
-    pub(super) page: u64,
-    /// Whether this cycle gave something.
-    pub(super) gave: bool,
+    #[serde(flatten)]
+    pub(super) turn: Turn,
     /// What is still to be asked in this cycle, the next one last.
     pub(super) plan: Vec<Ask>,
     /// Walls that do not let us in, with VK's words.
