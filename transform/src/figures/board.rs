@@ -14,7 +14,7 @@ macro_rules! files {
 }
 
 /// The boards that ship with Ahual.
-const BUILT_IN: [(&str, &str); 14] = files![
+const BUILT_IN: [(&str, &str); 12] = files![
     "call_board",
     "control_board",
     "deadline_margin_days",
@@ -24,12 +24,15 @@ const BUILT_IN: [(&str, &str); 14] = files![
     "outcome_classes",
     "overdue_ageing",
     "queue_board",
-    "ranking_completion",
-    "ranking_on_time",
     "repeat_complaints",
     "repeat_locations",
     "social_board",
 ];
+
+/// The board that ranks bodies by a metric, which it calls `:metric`.
+const RANKING: &str = include_str!("../../metrics/boards/ranking.sql");
+/// The metrics that bodies are ranked by, each a board `ranking_<metric>`.
+const RANKED_BY: [&str; 2] = ["completion", "on_time"];
 
 /// A view over figures and cases.
 #[derive(Debug, Clone)]
@@ -42,13 +45,15 @@ pub struct Board {
 impl Board {
     /// The built-in boards, in order of name.
     pub fn built_in() -> Result<Vec<Self>, MetricError> {
-        BUILT_IN
-            .iter()
-            .map(|(name, text)| {
-                let read = header::read(name, text)?;
-                Ok(Self { info: read.info, sql: read.sql })
-            })
-            .collect()
+        let single = BUILT_IN.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        let ranked = RANKED_BY.iter().map(|metric| (format!("ranking_{metric}"), RANKING.replace(":metric", metric)));
+        let mut boards = Vec::new();
+        for (name, text) in single.chain(ranked) {
+            let read = header::read(&name, &text)?;
+            boards.push(Self { info: read.info, sql: read.sql });
+        }
+        boards.sort_by(|a, b| a.info.name.cmp(&b.info.name));
+        Ok(boards)
     }
 
     /// Its SQL at a moment, as it stands in the file.

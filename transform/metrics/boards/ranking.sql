@@ -1,6 +1,6 @@
--- title: Ranking of bodies: on time
+-- title: Ranking of bodies: :metric
 -- unit: ratio
--- The rate of metrics.on_time per body, adjusted for what the body is given to do, per
+-- The rate of metrics.:metric per body, adjusted for what the body is given to do, per
 -- source and period ('all', or a month of the metric's day, '2026-03').
 -- Indirect standardisation by category: expected = Σ over categories of the body's
 -- denominator times the rate of all bodies in that category; adjusted_rate = rate of all
@@ -19,10 +19,10 @@
 WITH cells AS (
   SELECT source, substr(CAST(day AS VARCHAR), 1, 7) AS period, body, coalesce(category, '') AS category,
          numerator, denominator
-  FROM metrics.on_time_cells WHERE body IS NOT NULL AND day IS NOT NULL
+  FROM metrics.:metric_cells WHERE body IS NOT NULL AND day IS NOT NULL
   UNION ALL
   SELECT source, 'all', body, coalesce(category, ''), numerator, denominator
-  FROM metrics.on_time_cells WHERE body IS NOT NULL AND day IS NOT NULL
+  FROM metrics.:metric_cells WHERE body IS NOT NULL AND day IS NOT NULL
 ), bodies AS (
   SELECT source, period, body, category, sum(numerator) AS numerator, sum(denominator) AS denominator
   FROM cells GROUP BY 1, 2, 3, 4
