@@ -213,7 +213,7 @@ impl Regime {
 crate::table! {
     /// One event. Attributes are news only where they are not null: a field missing
     /// from a message is *not* null-ed.
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
     pub struct Event: "core.events" {
         /// Identity: derived from record, content, kind, part, instant and ordinal.
         pub event_id: String,

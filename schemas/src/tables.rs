@@ -7,7 +7,7 @@ use crate::table::{At, Day};
 
 crate::table! {
     /// The current state of a case.
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
     pub struct Case: "core.cases" {
         /// `<source>:<case key>`.
         pub case_id: String,
@@ -300,6 +300,12 @@ crate::table! {
 }
 
 impl LedgerRow {
+    /// The row of these [`LedgerRow::counts`].
+    pub fn of(source: String, day: Day, counts: [i64; 5], folded_version: i64) -> Self {
+        let [pulled, stored, set_aside, duplicates, repeats] = counts;
+        Self { source, day, pulled, stored, set_aside, duplicates, repeats, folded_version }
+    }
+
     /// Pulled, stored, set aside, duplicates, repeats.
     pub fn counts(&self) -> [i64; 5] {
         [self.pulled, self.stored, self.set_aside, self.duplicates, self.repeats]

@@ -1,7 +1,7 @@
 //! One catalogue for all readers: schemas `raw`, `core`, `ref`, `metrics`, `ops` over one
 //! published epoch, so that figures of different tables always agree.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ use crate::by_case::{ByCase, ByCaseError};
 use crate::figures::{Bag, Metric, Metrics, Subject, kept_cells_sql};
 use crate::fold::{FoldRule, fold};
 use crate::lake::{self, Epoch, LakeError, LakeRoot};
+use crate::ledger::Ledger;
 use crate::metrics_schema::MetricsSchema;
 use crate::past;
 use crate::sources;
@@ -277,47 +278,23 @@ impl Catalog {
             folded_version: 0,
             reference: self.metrics.reference(),
         };
-        let mut cases = Vec::new();
-        let mut segments = Vec::new();
-        let mut deadlines = Vec::new();
-        let mut parts = Vec::new();
-        let mut ledger: HashMap<(String, ahual_schemas::Day), LedgerRow> = HashMap::new();
+        let mut tables: BTreeMap<&str, Vec<RecordBatch>> = BTreeMap::new();
+        let mut ledger = Ledger::default();
         let mut events = ByCase::new(session, "ops.deliveries").await?;
         while let Some(by_case) = events.next().await? {
             let mut subject = Subject::default();
             for rows in by_case.into_values() {
                 let folded = fold(&rows, &rule);
                 subject.push(&folded);
-                for row in folded.ledger {
-                    let slot = ledger.entry((row.source.clone(), row.day)).or_insert_with(|| LedgerRow {
-                        pulled: 0,
-                        stored: 0,
-                        set_aside: 0,
-                        duplicates: 0,
-                        repeats: 0,
-                        ..row.clone()
-                    });
-                    slot.pulled += row.pulled;
-                    slot.stored += row.stored;
-                    slot.set_aside += row.set_aside;
-                    slot.duplicates += row.duplicates;
-                    slot.repeats += row.repeats;
-                }
+                ledger.add(&folded.ledger, 1);
             }
-            cases.push(Case::to_batch(&subject.cases).map_err(arrow_error)?);
-            segments.push(Segment::to_batch(&subject.segments).map_err(arrow_error)?);
-            deadlines.push(Deadline::to_batch(&subject.deadlines).map_err(arrow_error)?);
-            parts.push(Part::to_batch(&subject.parts).map_err(arrow_error)?);
+            for (name, rows) in subject.tables().map_err(arrow_error)? {
+                tables.entry(name).or_default().push(rows);
+            }
         }
-        let ledger: Vec<LedgerRow> = ledger.into_values().collect();
-        let ledger = vec![LedgerRow::to_batch(&ledger).map_err(arrow_error)?];
-        for (name, batches) in [
-            (Case::TABLE, cases),
-            (Segment::TABLE, segments),
-            (Deadline::TABLE, deadlines),
-            (Part::TABLE, parts),
-            (LedgerRow::TABLE, ledger),
-        ] {
+        let ledger = LedgerRow::to_batch(&ledger.rows(0)).map_err(arrow_error)?;
+        tables.insert(LedgerRow::TABLE, vec![ledger]);
+        for (name, batches) in tables {
             register(session, name, memory(batches)?)?;
         }
         Ok(())

@@ -14,16 +14,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use ahual_schemas::Advice;
 use ahual_schemas::event::Event;
 use ahual_schemas::feed::{FeedEntry, FeedPosition};
 use ahual_schemas::tables::LedgerRow;
-use ahual_schemas::{Advice, Day};
 use redb::{
     Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::figures::{Bag, Place, Totals};
+use crate::ledger::Ledger;
 
 /// Case → its rows, compressed: a case's rows repeat each other.
 const CASES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("cases");
@@ -109,7 +110,7 @@ pub struct Change {
     /// What is added to the kept cells.
     pub cells: Bag,
     /// What is added to the ledger.
-    pub ledger: BTreeMap<(String, Day), [i64; 5]>,
+    pub ledger: Ledger,
     /// Where the index stands afterwards.
     pub progress: Progress,
 }
@@ -177,7 +178,7 @@ impl Index {
         &self,
         cases: &BTreeMap<String, Vec<Event>>,
         cells: &Bag,
-        ledger: &BTreeMap<(String, Day), [i64; 5]>,
+        ledger: &Ledger,
     ) -> Result<(), IndexError> {
         let written = self.database.begin_write().during("rebuild")?;
         write_cases(&written, cases)?;
@@ -310,27 +311,15 @@ impl Index {
     }
 
     /// Counts of the ledger for the days named, as they would be after `change`.
-    pub fn ledger_rows(
-        &self,
-        change: &BTreeMap<(String, Day), [i64; 5]>,
-        folded_version: i64,
-    ) -> Result<Vec<LedgerRow>, IndexError> {
+    pub fn ledger_rows(&self, change: &Ledger, folded_version: i64) -> Result<Vec<LedgerRow>, IndexError> {
         let reading = self.database.begin_read().during("read the ledger")?;
         let table = reading.open_table(LEDGER).during("read the ledger")?;
-        let mut rows = Vec::with_capacity(change.len());
-        for ((source, day), added) in change {
+        let mut rows = Vec::new();
+        for ((source, day), added) in change.iter() {
             let (a, b, c, d, e) =
                 table.get((source.as_str(), day.0)).during("read the ledger")?.map(|v| v.value()).unwrap_or_default();
-            rows.push(LedgerRow {
-                source: source.clone(),
-                day: *day,
-                pulled: a + added[0],
-                stored: b + added[1],
-                set_aside: c + added[2],
-                duplicates: d + added[3],
-                repeats: e + added[4],
-                folded_version,
-            });
+            let counts = [a + added[0], b + added[1], c + added[2], d + added[3], e + added[4]];
+            rows.push(LedgerRow::of(source.clone(), *day, counts, folded_version));
         }
         Ok(rows)
     }
@@ -385,9 +374,9 @@ fn write_cases(written: &WriteTransaction, cases: &BTreeMap<String, Vec<Event>>)
     Ok(())
 }
 
-fn write_ledger(written: &WriteTransaction, added: &BTreeMap<(String, Day), [i64; 5]>) -> Result<(), IndexError> {
+fn write_ledger(written: &WriteTransaction, added: &Ledger) -> Result<(), IndexError> {
     let mut ledger = written.open_table(LEDGER).during("write")?;
-    for ((source, day), added) in added {
+    for ((source, day), added) in added.iter() {
         let key = (source.as_str(), day.0);
         let (a, b, c, d, e) = ledger.get(key).during("write")?.map(|v| v.value()).unwrap_or_default();
         let now = (a + added[0], b + added[1], c + added[2], d + added[3], e + added[4]);

@@ -22,13 +22,11 @@ use ahual_schemas::tables::{Case, CellRow, Deadline, LedgerRow, Part, RawRow, Se
 use ahual_schemas::{Advice, Log, LogError, StoredRecord};
 use arrow::record_batch::RecordBatch;
 use chrono_tz::Tz;
-use futures::{StreamExt, TryStreamExt};
 use tokio::sync::watch;
 
 use crate::by_case::ByCaseError;
-use crate::catalog;
 use crate::envelope::{Envelope, raw_row};
-use crate::figures::{Bag, MetricError, Metrics, Subject, kept_cells_sql};
+use crate::figures::{Bag, MetricError, Metrics, Subject};
 use crate::fold::{FoldRule, Folded, fold};
 use crate::index::{Change, Index, IndexError, Progress};
 use crate::lake::{CommitEntry, Epoch, Lake, LakeError, LakeRoot};
@@ -141,8 +139,8 @@ pub struct Job {
     published: watch::Sender<Published>,
 }
 
-const DERIVED: [&str; 5] = [Case::TABLE, Segment::TABLE, Deadline::TABLE, Part::TABLE, LedgerRow::TABLE];
-const FOLD: &str = "fold";
+pub(crate) const DERIVED: [&str; 5] = [Case::TABLE, Segment::TABLE, Deadline::TABLE, Part::TABLE, LedgerRow::TABLE];
+pub(crate) const FOLD: &str = "fold";
 /// Group under which the job notes in the log how far it has folded.
 pub const FOLDED: &str = "transform";
 const BATCH_BYTES: usize = 64 * 1024 * 1024;
@@ -498,14 +496,8 @@ impl Job {
                     continue;
                 }
                 let new = fold(&state, &rule);
-                for (folded, sign) in [(&old, -1), (&new, 1)] {
-                    for row in &folded.ledger {
-                        let slot = change.ledger.entry((row.source.clone(), row.day)).or_default();
-                        for (total, count) in slot.iter_mut().zip(row.counts()) {
-                            *total += sign * count;
-                        }
-                    }
-                }
+                change.ledger.add(&old.ledger, -1);
+                change.ledger.add(&new.ledger, 1);
                 if (&old.case, &old.segments, &old.deadlines, &old.parts)
                     != (&new.case, &new.segments, &new.deadlines, &new.parts)
                 {
@@ -516,7 +508,6 @@ impl Job {
                 change.cases.insert(case_id, state);
             }
         }
-        change.ledger.retain(|_, counts| counts.iter().any(|c| *c != 0));
         let mut bag = Bag::default();
         self.parts.metrics.keep(&mut bag, &before, -1).await?;
         self.parts.metrics.keep(&mut bag, &after, 1).await?;
@@ -545,14 +536,8 @@ impl Job {
     }
 
     async fn write_derived(&mut self, version: i64, after: &Subject, ledger: &[LedgerRow]) -> Result<(), JobError> {
-        let batches: [(&'static str, RecordBatch); 5] = [
-            (Case::TABLE, Case::to_batch(&after.cases)?),
-            (Segment::TABLE, Segment::to_batch(&after.segments)?),
-            (Deadline::TABLE, Deadline::to_batch(&after.deadlines)?),
-            (Part::TABLE, Part::to_batch(&after.parts)?),
-            (LedgerRow::TABLE, LedgerRow::to_batch(ledger)?),
-        ];
-        for (name, batch) in batches {
+        let ledger = (LedgerRow::TABLE, LedgerRow::to_batch(ledger)?);
+        for (name, batch) in after.tables()?.into_iter().chain([ledger]) {
             self.append_derived(version, name, &batch, FOLD.to_owned()).await?;
         }
         Ok(())
@@ -575,60 +560,6 @@ impl Job {
         Ok(())
     }
 
-    /// Makes derived tables one row per key again, and one row per kept cell.
-    pub async fn compact(&mut self) -> Result<(), JobError> {
-        self.compact_rows().await?;
-        self.compact_cells().await
-    }
-
-    /// Makes derived tables one row per key, where newer rows have replaced older ones.
-    async fn compact_rows(&mut self) -> Result<(), JobError> {
-        let folded = self.progress.folded_version;
-        if self.progress.superseded_rows > 0 {
-            let session = self.parts.metrics.session();
-            let mut providers = HashMap::new();
-            for name in DERIVED {
-                providers.insert(name.to_owned(), self.lake.table(name)?.provider().await?);
-            }
-            for name in DERIVED {
-                let plan = catalog::current_rows(&session, name, &providers, self.progress.compacted_version).await?;
-                let rows = session.execute_logical_plan(plan).await?.execute_stream().await?;
-                self.lake.table(name)?.rewrite(rows, &[]).await?;
-            }
-        }
-        if self.progress.compacted_version != folded {
-            self.progress.compacted_version = folded;
-            self.progress.superseded_rows = 0;
-            self.progress.written_rows = 0;
-            self.checkpoint()?;
-            self.publish(0)?;
-        }
-        Ok(())
-    }
-
-    /// Sums up the rows of each kept cell, one metric after another.
-    async fn compact_cells(&mut self) -> Result<(), JobError> {
-        if self.progress.added_cell_rows == 0 {
-            return Ok(());
-        }
-        let session = self.parts.metrics.session();
-        let table = self.lake.table(CellRow::TABLE)?;
-        session.register_table("kept_cells", table.provider().await?)?;
-        // Each stream works only when it is its turn.
-        let mut summed = Vec::new();
-        for metric in self.parts.metrics.iter() {
-            let frame = session.sql(&kept_cells_sql("kept_cells", &metric.info.name)).await?;
-            summed.push(frame.execute_stream().await?);
-        }
-        let mut count = 0;
-        let counted = futures::stream::iter(summed).flatten().inspect_ok(|batch| count += batch.num_rows());
-        self.lake.table(CellRow::TABLE)?.rewrite(counted, &[]).await?;
-        self.progress.cell_rows = i64::try_from(count).unwrap_or(i64::MAX);
-        self.progress.added_cell_rows = 0;
-        self.checkpoint()?;
-        self.publish(0)
-    }
-
     /// Makes the index durable: what was folded until now need not be folded again after a
     /// crash. The job does this by itself every so many versions or rows.
     pub fn checkpoint(&mut self) -> Result<(), JobError> {
@@ -637,7 +568,7 @@ impl Job {
         Ok(())
     }
 
-    fn publish(&self, records: u64) -> Result<(), JobError> {
+    pub(crate) fn publish(&self, records: u64) -> Result<(), JobError> {
         let feed_head = self.index.feed_head()?;
         let epoch = Epoch {
             folded_version: self.progress.folded_version,

@@ -3,6 +3,7 @@
 pub mod by_case;
 pub mod catalog;
 pub mod clocks;
+mod compact;
 pub mod decode;
 pub(crate) mod envelope;
 pub mod figures;
@@ -11,6 +12,7 @@ pub mod functions;
 pub mod index;
 pub mod job;
 pub mod lake;
+pub mod ledger;
 pub mod mapping;
 mod metrics_schema;
 mod past;

@@ -3,24 +3,27 @@
 //!
 //! The published epoch is where it begins: events up to its version are read as rows,
 //! not commit by commit, so it does not matter how much of the tables' logs is still
-//! kept. Where the definitions changed, the kept cells are formed anew on the way; that
-//! is one rewriting of `ops.kept_cells`, which counts once its last commit names the
-//! new definitions. Versions after the epoch are folded afterwards as after a crash.
+//! kept. Where the definitions or the reference data changed, everything derived is
+//! formed anew on the way: other calendars may move the due date of a case of which there
+//! is no news. Readers stay with the epoch's versions meanwhile, and it counts once the
+//! last commit of `ops.kept_cells` names the new definitions; until then a start begins
+//! anew. Versions after the epoch are folded afterwards as after a crash.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ahual_schemas::event::Event;
-use ahual_schemas::table::Day;
-use ahual_schemas::tables::{CellRow, RawRow};
+use ahual_schemas::tables::{CellRow, LedgerRow, RawRow};
+use arrow::record_batch::RecordBatch;
 use futures::stream;
 
 use crate::by_case::ByCase;
 use crate::figures::{Bag, Subject};
 use crate::fold::{FoldRule, fold};
 use crate::index::Progress;
-use crate::job::{Job, JobError, app_id};
+use crate::job::{FOLD, Job, JobError, app_id};
 use crate::lake::{Epoch, provider};
+use crate::ledger::Ledger;
 
 impl Job {
     /// Builds the index from the published epoch, or from nothing when there is none.
@@ -46,6 +49,11 @@ impl Job {
                 ..progress
             };
             progress.added_cell_rows = self.rebuild_cases(&epoch, reform).await?;
+            if reform {
+                // Every derived table was just written as one row a key.
+                progress.compacted_version = epoch.folded_version;
+                progress.superseded_rows = 0;
+            }
         }
         if reform {
             let named = [(self.cells_app(), progress.folded_version)];
@@ -72,30 +80,56 @@ impl Job {
         };
         let mut rows = ByCase::new(&session, "events").await?;
         let mut written = 0;
+        let mut whole_ledger = Ledger::default();
+        let mut first = true;
         while let Some(cases) = rows.next().await? {
             let mut subject = Subject::default();
-            let mut ledger: BTreeMap<(String, Day), [i64; 5]> = BTreeMap::new();
+            let mut ledger = Ledger::default();
             for rows in cases.values() {
                 let folded = fold(rows, &rule);
-                for row in &folded.ledger {
-                    let slot = ledger.entry((row.source.clone(), row.day)).or_default();
-                    for (total, count) in slot.iter_mut().zip(row.counts()) {
-                        *total += count;
-                    }
-                }
+                ledger.add(&folded.ledger, 1);
                 subject.push(&folded);
             }
             let mut cells = Bag::default();
             self.parts.metrics.keep(&mut cells, &subject, 1).await?;
             cells.settle();
             self.index.rebuild(&cases, &cells, &ledger)?;
+            whole_ledger.merge(&ledger);
             if reform {
                 let batch = CellRow::to_batch(&cells.rows(epoch.folded_version))?;
                 written += i64::try_from(batch.num_rows()).unwrap_or(i64::MAX);
                 self.lake.table(CellRow::TABLE)?.append(&batch, &[]).await?;
+                for (name, batch) in subject.tables()? {
+                    self.write_anew(name, batch, epoch.folded_version, first).await?;
+                }
+                first = false;
             }
         }
+        if reform {
+            let rows = whole_ledger.rows(epoch.folded_version);
+            self.write_anew(LedgerRow::TABLE, LedgerRow::to_batch(&rows)?, epoch.folded_version, true).await?;
+        }
         Ok(written)
+    }
+
+    /// Writes rows of a derived table anew. The first ones take the place of all that was
+    /// there, also of rows of versions after the epoch: the commit says so, and they are
+    /// folded again.
+    async fn write_anew(
+        &mut self,
+        name: &'static str,
+        rows: RecordBatch,
+        version: i64,
+        first: bool,
+    ) -> Result<(), JobError> {
+        let table = self.lake.table(name)?;
+        if first {
+            table.rewrite(stream::iter([Ok(rows)]), &[(FOLD.to_owned(), version)]).await?;
+            self.derived.insert(name, version);
+        } else if rows.num_rows() > 0 {
+            table.append(&rows, &[]).await?;
+        }
+        Ok(())
     }
 
     /// How far the log had been taken at the epoch. Also finds how far `raw.records` is.

@@ -20,6 +20,7 @@ use crate::figures::{Bag, MetricError, Metrics, Subject, Totals};
 use crate::fold::{FoldRule, fold};
 use crate::functions::local_day;
 use crate::lake::{LakeError, LakeRoot, read_parquet};
+use crate::ledger::Ledger;
 
 /// Why reconciliation could not be carried out (not: why it failed).
 #[derive(Debug, thiserror::Error)]
@@ -121,15 +122,10 @@ pub async fn reconcile(data_dir: &Path, metrics: &Metrics, zone: Tz, days: Days)
         reference: metrics.reference(),
     };
     let mut subject = Subject::default();
-    let mut recounted: BTreeMap<(String, Day), [i64; 5]> = BTreeMap::new();
+    let mut recounted = Ledger::default();
     for rows in events.values() {
         let folded = fold(rows, &rule);
-        for row in &folded.ledger {
-            let slot = recounted.entry((row.source.clone(), row.day)).or_default();
-            for (total, count) in slot.iter_mut().zip(row.counts()) {
-                *total += count;
-            }
-        }
+        recounted.add(&folded.ledger, 1);
         subject.push(&folded);
     }
     drop(events);
@@ -183,17 +179,13 @@ fn count_raw(batches: &[RecordBatch], zone: Tz) -> Result<BTreeMap<(String, Day)
     Ok(days)
 }
 
-fn compare_ledger(
-    report: &mut Report,
-    ledger: &BTreeMap<(String, Day), LedgerRow>,
-    recounted: &BTreeMap<(String, Day), [i64; 5]>,
-) {
-    let keys: BTreeSet<_> = ledger.keys().chain(recounted.keys()).cloned().collect();
+fn compare_ledger(report: &mut Report, ledger: &BTreeMap<(String, Day), LedgerRow>, recounted: &Ledger) {
+    let keys: BTreeSet<_> = ledger.keys().chain(recounted.iter().map(|(key, _)| key)).cloned().collect();
     for (source, day) in keys {
         report.ledger_rows += 1;
         let key = (source.clone(), day);
         let published = ledger.get(&key).map(LedgerRow::counts).unwrap_or_default();
-        let found = recounted.get(&key).copied().unwrap_or_default();
+        let found = recounted.get(&key);
         if published != found {
             report.differences.push(Difference {
                 what: "core.events".to_owned(),

@@ -47,7 +47,6 @@ fn event(line: &str, ordinal: usize, regime: &str) -> Event {
     Event {
         event_id: ordinal.to_string(),
         case_id: "door:1".into(),
-        part_id: None,
         kind,
         occurred_at,
         occurred_on: day(occurred_at),
@@ -59,16 +58,9 @@ fn event(line: &str, ordinal: usize, regime: &str) -> Event {
         content_id: "content".into(),
         delivery_id: "delivery".into(),
         occurrence: 1,
-        version: None,
         topic: "raw.door".into(),
-        partition: 0,
-        offset: 0,
         ordinal: i32::try_from(ordinal).unwrap(),
-        status: None,
-        outcome: None,
-        category: None,
         body: text("body"),
-        territory: None,
         due_at,
         due_on: due_at.map(day),
         due_compare: due_at.map(|_| "date".to_owned()),
@@ -76,12 +68,7 @@ fn event(line: &str, ordinal: usize, regime: &str) -> Event {
         rule: text("rule"),
         calendar: text("calendar"),
         reason: text("reason"),
-        time_rule: None,
-        parent_case_id: None,
-        score: None,
-        longitude: None,
-        latitude: None,
-        attributes: None,
+        ..Event::default()
     }
 }
 

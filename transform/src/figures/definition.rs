@@ -8,6 +8,7 @@ use ahual_schemas::sealing::Sealer;
 use ahual_schemas::tables::{Case, Deadline, Part, Segment};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
@@ -152,15 +153,21 @@ impl Subject {
         self.cases.is_empty()
     }
 
+    /// The four tables: name in the catalogue, and rows.
+    pub fn tables(&self) -> Result<[(&'static str, RecordBatch); 4], ArrowError> {
+        Ok([
+            (Case::TABLE, Case::to_batch(&self.cases)?),
+            (Segment::TABLE, Segment::to_batch(&self.segments)?),
+            (Deadline::TABLE, Deadline::to_batch(&self.deadlines)?),
+            (Part::TABLE, Part::to_batch(&self.parts)?),
+        ])
+    }
+
     /// Registers the four tables with a session, in its default schema.
     pub fn register(&self, session: &SessionContext) -> Result<(), DataFusionError> {
         let arrow = |e: ArrowError| DataFusionError::ArrowError(Box::new(e), None);
-        for (name, batch) in [
-            ("cases", Case::to_batch(&self.cases).map_err(arrow)?),
-            ("segments", Segment::to_batch(&self.segments).map_err(arrow)?),
-            ("deadlines", Deadline::to_batch(&self.deadlines).map_err(arrow)?),
-            ("parts", Part::to_batch(&self.parts).map_err(arrow)?),
-        ] {
+        for (name, batch) in self.tables().map_err(arrow)? {
+            let name = name.trim_start_matches("core.");
             session.register_table(name, Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))?;
         }
         Ok(())

@@ -6,7 +6,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ahual_schemas::At;
-use ahual_schemas::tables::{Case, Deadline, Part, Segment};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
@@ -70,12 +69,8 @@ impl Tables {
             .config_mut()
             .options_mut()
             .set("datafusion.optimizer.enable_dynamic_filter_pushdown", "false")?;
-        let slots = [
-            ("cases", Slot::new(Case::schema())),
-            ("segments", Slot::new(Segment::schema())),
-            ("deadlines", Slot::new(Deadline::schema())),
-            ("parts", Slot::new(Part::schema())),
-        ];
+        let arrow = |e: ArrowError| DataFusionError::ArrowError(Box::new(e), None);
+        let slots = Subject::default().tables().map_err(arrow)?.map(|(name, rows)| (name, Slot::new(rows.schema())));
         for (name, slot) in &slots {
             let stream: Arc<dyn PartitionStream> = Arc::new(SlotStream(Arc::clone(slot)));
             session
@@ -85,11 +80,9 @@ impl Tables {
     }
 
     fn put(&self, subject: &Subject) -> Result<(), ArrowError> {
-        let [cases, segments, deadlines, parts] = &self.slots;
-        cases.put(Case::to_batch(&subject.cases)?);
-        segments.put(Segment::to_batch(&subject.segments)?);
-        deadlines.put(Deadline::to_batch(&subject.deadlines)?);
-        parts.put(Part::to_batch(&subject.parts)?);
+        for (slot, (_, rows)) in self.slots.iter().zip(subject.tables()?) {
+            slot.put(rows);
+        }
         Ok(())
     }
 }
