@@ -1,14 +1,16 @@
 //! What operators do: batch jobs under cron, dead letters mended and replayed, doctor.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
+mod support;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use support::eventually;
 
 const CONFIG: &str = "
 [deployment]
@@ -143,18 +145,6 @@ impl Drop for Following {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-/// Waits for what another process is about to do.
-#[track_caller]
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}: not within a minute");
-        // Another process tells nobody here; its files are looked at again, until the deadline.
-        #[allow(clippy::disallowed_methods)]
-        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -451,4 +441,43 @@ fn doctor_dials_every_source_and_moves_nothing() {
     place.write("calls.sql", MAPPING);
     place.run();
     assert_eq!(place.ledger(), ["3=2+1+0"]);
+}
+
+/// A calendar version under which 1 September 2026 is off.
+const MOVED: &str = "name = \"kz\"\nversion = \"2026-06-01\"\nknown_from = 2026-06-01\nextends = \"kz@2026-03-18\"\n\n\
+                     off = [{ date = 2026-09-01, name = \"Invented\", act = \"not found\" }]\n";
+
+#[test]
+fn other_reference_data_reaches_every_case_news_or_none() {
+    let place = Place::new();
+    place.write("ahual.toml", &format!("[reference]\nfolder = \"reference\"\n{CONFIG}"));
+    fs::create_dir_all(place.path("reference/calendars")).unwrap();
+    let deadline =
+        "UNION ALL SELECT _record, 'deadline_set', parse_when(opened, 'Asia/Almaty'), NULL, 'kz-appeal' FROM raw";
+    let mapping = MAPPING.replace("NULL AS outcome FROM", "NULL AS outcome, NULL AS rule FROM");
+    place.write("calls.sql", &format!("{} {deadline}", mapping.replace("'resolved' FROM", "'resolved', NULL FROM")));
+    place.write("calls-1.csv", "id,opened,closed\n1,2026-08-17 09:00,\n2,2026-02-02 09:00,2026-02-03 10:00\n");
+    place.run();
+    let asked = |sql: &str| {
+        let output = place.call("query", &["--output", "csv", sql]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout).lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let due = "SELECT case_id, due_on FROM core.cases ORDER BY 1";
+    let before = ["calls:1,2026-09-07", "calls:2,2026-02-23"];
+    assert_eq!(asked(due), before);
+
+    place.write("reference/calendars/kz-2026-06-01.toml", MOVED);
+    place.run();
+    assert_eq!(asked(due), ["calls:1,2026-09-08", before[1]], "a term that ran out before keeps its day");
+    assert_eq!(asked("SELECT DISTINCT calendar FROM core.deadlines WHERE due_on = '2026-09-08'"), ["kz@2026-06-01"]);
+    assert_eq!(asked("SELECT count(*) FROM core.cases"), ["2"]);
+    assert_eq!(place.ledger(), ["2=2+0+0"]);
+    let output = place.call("reconcile", &[]);
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    // By a Delta reader, too: one row a case.
+    place.run();
+    assert_eq!(place.count("core.cases"), 2);
+    let output = place.call("reconcile", &[]);
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
 }

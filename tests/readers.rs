@@ -13,16 +13,12 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use reqwest::Client;
 use serde_json::Value;
-use support::{Deployment, assert_same, done, quoted, rewired, shared, table, unpacked, write_table};
+use support::{Deployment, assert_same, done, eventually, quoted, rewired, shared, table, unpacked, write_table};
 
 /// Until a started process has bound its servers.
 const UP_WITHIN: Duration = Duration::from_secs(60);
-/// Until rows put before the door stand in every figure.
-const FOLDED_WITHIN: Duration = Duration::from_secs(120);
 /// Until the next piece of an answer is there.
 const SAID_WITHIN: Duration = Duration::from_secs(60);
-/// Between two looks at what has not come yet.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 const PASSWORD: &str = "only on loopback";
 const ALL_DIMENSIONS: &str = "source,body,category,territory,day";
@@ -91,17 +87,10 @@ impl Running {
     /// Waits until the ledger counts `rows`; everything that follows from them is
     /// published in the same epoch.
     fn wait_for(&self, rows: usize) {
-        let begun = Instant::now();
-        loop {
-            let pulled = self.psql("SELECT sum(pulled) FROM ops.ledger");
-            if pulled.as_deref() == Ok(&rows.to_string()) {
-                return;
-            }
-            assert!(begun.elapsed() < FOLDED_WITHIN, "{rows} rows are not there within {FOLDED_WITHIN:?}: {pulled:?}");
-            // Another process is looked at; it has no way to say when.
-            #[allow(clippy::disallowed_methods)]
-            std::thread::sleep(LOOK_AGAIN_AFTER);
-        }
+        let rows = rows.to_string();
+        eventually(&format!("{rows} rows in the ledger"), || {
+            self.psql("SELECT sum(pulled) FROM ops.ledger").as_deref() == Ok(&rows)
+        });
     }
 
     async fn json(&self, path: &str) -> Value {

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Deployment, assert_same, done, quoted, rewired, shared};
+use support::{Deployment, assert_same, done, eventually, quoted, rewired, shared};
 
 /// After the last event of the data.
 const LATER: &str = "2030-01-01T00:00:00Z";
@@ -136,20 +136,13 @@ fn three_processes_of_one_stage_each_give_the_tables_of_one_run() {
     done(taking.arg("--until-idle").output().unwrap(), "ahual ingest");
 
     let total = whole.row("SELECT sum(pulled) AS n FROM ops.ledger")["n"].as_i64().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(120);
-    let folded = || {
+    eventually("the records are folded", || {
         let (status, body) = get(&address, "/readyz");
         status == 200 && {
             assert!(body.contains("ready"), "{body}");
             apart.row("SELECT sum(pulled) AS n FROM ops.ledger")["n"].as_i64() == Some(total)
         }
-    };
-    while !folded() {
-        assert!(Instant::now() < deadline, "the records were not folded");
-        // Another process tells nobody here when it has folded; its tables are looked at again.
-        #[allow(clippy::disallowed_methods)]
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    });
     transforming.stop("ahual transform, stopped");
     // What is folded is gone from the log, and going on from there finds nothing left.
     let rest = done(kafka.command(&apart, "transform").arg("--until-idle").output().unwrap(), "ahual transform");

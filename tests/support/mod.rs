@@ -11,6 +11,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -170,6 +171,22 @@ pub fn done(out: Output, what: &str) -> String {
     let shown: String = said.chars().take(3_000).collect();
     assert!(out.status.success(), "{what}: {}\n{shown}", out.status);
     String::from_utf8(out.stdout).unwrap()
+}
+
+/// How long another process may take for what it is about to do.
+pub const SOON: Duration = Duration::from_secs(120);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// Waits until `holds` finds that another process has done `what`. It has no way to tell
+/// us, so it is looked at until [`SOON`] is over.
+#[track_caller]
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < SOON, "{what}: not within {SOON:?}");
+        #[allow(clippy::disallowed_methods)]
+        std::thread::sleep(LOOK_AGAIN_AFTER);
+    }
 }
 
 /// Fails with what is only in one of two multisets of lines.
