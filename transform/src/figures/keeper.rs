@@ -70,7 +70,10 @@ impl Tables {
             .options_mut()
             .set("datafusion.optimizer.enable_dynamic_filter_pushdown", "false")?;
         let arrow = |e: ArrowError| DataFusionError::ArrowError(Box::new(e), None);
-        let slots = Subject::default().tables().map_err(arrow)?.map(|(name, rows)| (name, Slot::new(rows.schema())));
+        let slots = Subject::default().tables().map_err(arrow)?.map(|(name, rows)| {
+            // Metrics name the tables without their schema, as `Subject::register` does.
+            (name.trim_start_matches("core."), Slot::new(rows.schema()))
+        });
         for (name, slot) in &slots {
             let stream: Arc<dyn PartitionStream> = Arc::new(SlotStream(Arc::clone(slot)));
             session
