@@ -31,13 +31,13 @@ pub fn tell(reading: Arc<Readers>, mut published: watch::Receiver<Published>) ->
             if let Some(epoch) = &now.epoch {
                 bar.set_message(format!("epoch {}", epoch.folded_version));
             }
-            if !shown && now.records > 0 {
+            // The first records to arrive may be of a door that has none of these figures.
+            if !shown
+                && now.records > 0
+                && let Some(first) = first_figures(&reading).await
+            {
                 shown = true;
-                bar.suspend(|| output::message("first figures, by source:"));
-                for metric in FIRST {
-                    let text = first(&reading, metric).await;
-                    bar.suspend(|| output::message(&text));
-                }
+                bar.suspend(|| output::message(&first));
             }
             if published.changed().await.is_err() {
                 break;
@@ -47,13 +47,18 @@ pub fn tell(reading: Arc<Readers>, mut published: watch::Receiver<Published>) ->
     })
 }
 
-async fn first(reading: &Readers, metric: &str) -> String {
-    let query = FigureQuery { metric: metric.to_owned(), by: vec!["source".to_owned()], ..FigureQuery::default() };
-    match reading.figures(&query).await {
-        Ok(batches) => match arrow::util::pretty::pretty_format_batches(&batches) {
-            Ok(table) => format!("metrics.{metric}\n{table}"),
-            Err(error) => format!("metrics.{metric}: {error}"),
-        },
-        Err(error) => format!("metrics.{metric}: {}", crate::config::chain(&error)),
+/// The first figures as text; nothing while the first of them has no row.
+async fn first_figures(reading: &Readers) -> Option<String> {
+    let mut text = "first figures, by source:".to_owned();
+    for metric in FIRST {
+        let query = FigureQuery { metric: metric.to_owned(), by: vec!["source".to_owned()], ..FigureQuery::default() };
+        let told = match reading.figures(&query).await {
+            Ok(batches) if metric == FIRST[0] && batches.iter().all(|batch| batch.num_rows() == 0) => return None,
+            Ok(batches) => arrow::util::pretty::pretty_format_batches(&batches)
+                .map_or_else(|error| format!(": {error}"), |table| format!("\n{table}")),
+            Err(error) => format!(": {}", crate::config::chain(&error)),
+        };
+        text.push_str(&format!("\nmetrics.{metric}{told}"));
     }
+    Some(text)
 }
