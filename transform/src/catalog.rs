@@ -14,7 +14,7 @@ use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaPr
 use datafusion::common::TableReference;
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use tokio::sync::Mutex;
 
@@ -404,5 +404,14 @@ pub async fn current_rows(
         &tail_right,
         None,
     )?;
-    Ok(base.union(tail)?.into_unoptimized_plan())
+    let mut current = base.union(tail)?;
+    if name == LedgerRow::TABLE {
+        // A delivery heard again with an earlier stamp moves to that stamp's day. Where it
+        // was the day's only one, the day was never heard of.
+        let counts = ["pulled", "stored", "set_aside", "duplicates", "repeats"];
+        if let Some(counted) = counts.map(|count| col(count).not_eq(lit(0_i64))).into_iter().reduce(Expr::or) {
+            current = current.filter(counted)?;
+        }
+    }
+    Ok(current.into_unoptimized_plan())
 }

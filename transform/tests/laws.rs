@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use ahual_schemas::event::{Event, FIRST_OBSERVED};
+use ahual_schemas::log::StoredRecord;
 use ahual_schemas::tables::{Case, Deadline, LedgerRow, Part, RawRow, Segment};
 use ahual_schemas::{At, Day};
 use ahual_transform::catalog::{Catalog, Moment};
@@ -587,5 +588,27 @@ fn a_corrected_close_is_no_reopening_and_leaves_no_trace_in_the_figures() {
         assert!(corrected.iter().all(|(_, t)| *t != Totals::default()), "{corrected:?}");
         let case = facts(&world).await.cases.remove(0);
         assert_eq!((case.state.as_str(), case.reopened, case.closed_at), ("open", 0, None));
+    });
+}
+
+/// Once a row of zeros stayed behind for the day that had nothing left.
+#[test]
+fn a_day_whose_only_delivery_turns_out_to_be_earlier_is_not_in_the_ledger() {
+    block_on(async {
+        let said = Said { id: 1, case: 1, received: Some(1), ..Said::default() };
+        let earlier = Stream::of(vec![said]).records.remove(0);
+        let mut later = earlier.clone();
+        later.appended_at_ms += 24 * 3_600_000;
+        let mut straight = World::new().await;
+        straight.batch(std::slice::from_ref(&earlier)).await;
+        let mut world = World::new().await;
+        world.batch(&[later]).await;
+        assert_ne!(facts(&world).await.ledger[0].day, facts(&straight).await.ledger[0].day);
+        world.batch(&[StoredRecord { offset: 1, ..earlier }]).await;
+        let days = |ledger: Vec<LedgerRow>| ledger.into_iter().map(|row| (row.day, row.pulled)).collect::<Vec<_>>();
+        let moved = days(facts(&world).await.ledger);
+        assert_eq!(moved, days(facts(&straight).await.ledger));
+        world.job.compact().await.unwrap();
+        assert_eq!(days(facts(&world).await.ledger), moved);
     });
 }
